@@ -1,0 +1,1 @@
+"""ReasonRank Gateway: a self-hosted LLM gateway whose caps hold."""

@@ -1,0 +1,53 @@
+"""What a dialect says and a meter hears.
+
+A dialect turns frames into these; the meter, and nothing else, turns these into money. Counts are
+made comparable here: `Usage.input` never contains cached, written or audio tokens, whatever the
+provider's own convention is (`reference/providers.md` §6).
+"""
+
+import msgspec
+
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
+    """Output that the provider produced: answer text, tool arguments, reasoning text, refusal."""
+
+    text: str
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The provider's own account of the call so far. Cumulative: a later one replaces this one.
+
+    All are token counts ≥ 0. `reasoning` is a part of `output`; the others are disjoint.
+    `certain` is false where the numbers contradict each other and were read at their dearest.
+    """
+
+    input: int
+    output: int
+    cached: int = 0
+    cache_write: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    reasoning: int = 0
+    certain: bool = True
+
+
+class Served(msgspec.Struct, frozen=True, gc=False):
+    """Which model and service tier the provider says it used; `None` where it is silent."""
+
+    model: str | None
+    tier: str | None
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """The dialect's own end was seen (`[DONE]`): what follows is not part of the answer."""
+
+
+class Broken(msgspec.Struct, frozen=True, gc=False):
+    """The provider reported an error inside a successful HTTP answer."""
+
+
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """A frame that carries nothing we act on; it is relayed as it came."""
+
+
+Event = Delta | Usage | Served | Finished | Broken | Opaque

@@ -1,0 +1,129 @@
+"""The closed union of endings: every way in which an admitted call can end.
+
+An ending says what happened; what it owes is `meter.Meter.owed`, what a trace calls it `outcome`.
+"""
+
+from enum import StrEnum
+from typing import assert_never
+
+import msgspec
+
+from gateway.core.refusal import Code
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False):
+    """The answer ended by its own framing."""
+
+
+class ClientGone(msgspec.Struct, frozen=True, gc=False):
+    """The client closed its connection first."""
+
+
+class Killed(msgspec.Struct, frozen=True, gc=False):
+    """The kill switch cut it."""
+
+    message: str
+
+
+class CapReached(msgspec.Struct, frozen=True, gc=False):
+    """More output was counted than was held; the provider ignored its limit."""
+
+
+class ProviderError(msgspec.Struct, frozen=True, gc=False):
+    """The provider gave a complete error answer (4xx, 5xx), which costs nothing."""
+
+    status: int
+
+
+class ProviderUnreachable(msgspec.Struct, frozen=True, gc=False):
+    """No request byte reached the provider."""
+
+
+class ProviderBroken(msgspec.Struct, frozen=True, gc=False):
+    """The provider reported an error after it had answered 200."""
+
+
+class ProviderLost(msgspec.Struct, frozen=True, gc=False):
+    """The connection broke after the request was sent. `answered`: a response had begun."""
+
+    answered: bool
+
+
+class TimedOut(msgspec.Struct, frozen=True, gc=False):
+    """No byte in time. `answered`: a response had begun."""
+
+    answered: bool
+
+
+class ShutDown(msgspec.Struct, frozen=True, gc=False):
+    """The gateway stopped, or its task was cancelled."""
+
+
+Ending = (
+    Completed
+    | ClientGone
+    | Killed
+    | CapReached
+    | ProviderError
+    | ProviderUnreachable
+    | ProviderBroken
+    | ProviderLost
+    | TimedOut
+    | ShutDown
+)
+
+
+class Outcome(StrEnum):
+    """What traces and metrics call an ending (`contract.md` §10)."""
+
+    COMPLETED = "completed"
+    CLIENT_GONE = "client_gone"
+    KILLED = "killed"
+    CAP_REACHED = "cap_reached"
+    PROVIDER_ERROR = "provider_error"
+    PROVIDER_LOST = "provider_lost"
+    TIMED_OUT = "timed_out"
+    REFUSED = "refused"
+    SHUT_DOWN = "shut_down"
+
+
+def outcome(ending: Ending) -> Outcome:
+    """Return the public name of an ending."""
+    match ending:
+        case Completed():
+            return Outcome.COMPLETED
+        case ClientGone():
+            return Outcome.CLIENT_GONE
+        case Killed():
+            return Outcome.KILLED
+        case CapReached():
+            return Outcome.CAP_REACHED
+        case ProviderError() | ProviderBroken():
+            return Outcome.PROVIDER_ERROR
+        case ProviderUnreachable() | ProviderLost():
+            return Outcome.PROVIDER_LOST
+        case TimedOut():
+            return Outcome.TIMED_OUT
+        case ShutDown():
+            return Outcome.SHUT_DOWN
+        case _:
+            assert_never(ending)
+
+
+def code(ending: Ending) -> Code | None:
+    """Return the refusal code a trace keeps beside the outcome, where one applies."""
+    match ending:
+        case Killed():
+            return Code.KILL_SWITCH
+        case CapReached():
+            return Code.REQUEST_CAP_EXCEEDED
+        case ProviderUnreachable() | ProviderBroken() | ProviderLost():
+            return Code.UPSTREAM_ERROR
+        case TimedOut():
+            return Code.UPSTREAM_TIMEOUT
+        case ShutDown():
+            return Code.DRAINING
+        case Completed() | ClientGone() | ProviderError():
+            return None
+        case _:
+            assert_never(ending)

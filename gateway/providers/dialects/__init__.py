@@ -1,0 +1,1 @@
+"""What providers say: frame to event, ceiling to request."""

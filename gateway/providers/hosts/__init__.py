@@ -1,0 +1,1 @@
+"""Where providers are: URL, headers, signature."""
