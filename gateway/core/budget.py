@@ -1,0 +1,263 @@
+"""Leases and holds: how this replica's part of the budgets moves, and what may be granted.
+
+The escrow method (O'Neil 1986; Balegas et al. 2015, bounded counters). Two invariants carry the
+promise that a cap holds, `docs/guarantees.md` tells the whole story:
+
+1. in the database, for every budget, `spent + unsettled + leased <= cap` after each grant;
+2. in a replica, for every budget, `held + spent unflushed <= leased`.
+
+`decide` keeps the first, `Leases` the second. Only an amount above its own bound, which a provider
+billed in spite of it, can break them; it is booked as it is and counted as overshoot.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from gateway.core.money import ZERO, NanoDollars
+
+
+class Scope(StrEnum):
+    """What a budget is for."""
+
+    WORKSPACE = "workspace"
+    PROJECT = "project"
+    TOKEN = "token"  # noqa: S105  # a scope, not a credential
+    MODEL = "model"
+    RUN = "run"
+
+
+class Window(StrEnum):
+    """How long a budget lasts before it starts anew."""
+
+    MONTH = "month"
+    DAY = "day"
+    TOTAL = "total"
+
+
+class BudgetKey(msgspec.Struct, frozen=True, order=True):
+    """One budget in one period. `period_start` is an ISO date, or empty where the window is total."""
+
+    scope: Scope
+    scope_id: str
+    window: Window
+    period_start: str
+
+
+class Hold(msgspec.Struct, eq=False):
+    """A part of this replica's leases kept for one running call, in every budget it falls under."""
+
+    keys: tuple[BudgetKey, ...]
+    amount: NanoDollars
+    is_held: bool = True
+
+
+class Lease(msgspec.Struct):
+    """One budget as this replica sees it. All amounts are nano-dollars ≥ 0.
+
+    `leased` is what the database granted and no flush has taken yet; `spent` is settled and not yet
+    in a flush, `overshoot` the part of it that was beyond its hold. `free` is what the budget had
+    left beside all leases when it was last asked (a hint for people, never a licence to spend), and
+    `used` the sum of holds since the last grant, which sizes the next one. `used_at` is monotonic.
+    """
+
+    leased: int = 0
+    held: int = 0
+    spent: int = 0
+    overshoot: int = 0
+    free: int = 0
+    cap: int | None = None
+    used: int = 0
+    used_at: float = 0.0
+
+    @property
+    def available(self) -> int:
+        """What a new call may hold without asking."""
+        return self.leased - self.held - self.spent
+
+
+class FlushLine(msgspec.Struct, frozen=True):
+    """One budget's part of a flush: spend to book, and how much of the lease that ends."""
+
+    key: BudgetKey
+    spent: int
+    lease_ended: int
+    overshoot: int
+
+
+class Need(msgspec.Struct, frozen=True):
+    """One waiting call: it gets `amount` in every budget of `keys`, or nothing."""
+
+    keys: tuple[BudgetKey, ...]
+    amount: NanoDollars
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget's row, locked by the grant that reads it. `cap` None: counted, not capped."""
+
+    cap: int | None
+    spent: int
+    leased: int
+    unsettled: int
+
+    @property
+    def free(self) -> int | None:
+        """What may still be leased; None where there is no cap. Below zero after an overshoot."""
+        if self.cap is None:
+            return None
+        return self.cap - self.spent - self.unsettled - self.leased
+
+
+class Short(msgspec.Struct, frozen=True):
+    """Why a need was not granted: the first budget that lacks room, and what it had left."""
+
+    key: BudgetKey
+    left: int
+    cap: int
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a grant does: more lease for each budget, and each need's answer (None: granted)."""
+
+    grants: Mapping[BudgetKey, int]
+    answers: tuple[Short | None, ...]
+
+
+class Leases:
+    """This replica's leases. No method awaits, so each is atomic in one event loop."""
+
+    def __init__(self, *, idle_s: float = 1.0) -> None:
+        self._leases: dict[BudgetKey, Lease] = {}
+        self._idle_s = idle_s
+
+    def __getitem__(self, key: BudgetKey) -> Lease:
+        """Return the lease of a budget, empty where none was granted yet."""
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._leases[key] = Lease()
+        return lease
+
+    def __iter__(self) -> Iterable[tuple[BudgetKey, Lease]]:
+        """Yield every budget that this replica knows."""
+        return iter(self._leases.items())
+
+    def available(self, keys: Iterable[BudgetKey]) -> dict[BudgetKey, int]:
+        """Return what each of some budgets has available here."""
+        return {key: self[key].available for key in keys}
+
+    def hold(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Hold | None:
+        """Hold an amount in all of some budgets, or in none: None where a lease is short."""
+        leases = [self[key] for key in keys]
+        if any(lease.available < amount for lease in leases):
+            return None
+        for lease in leases:
+            lease.held += amount
+            lease.used += amount
+            lease.used_at = now
+        return Hold(keys, amount)
+
+    def settle(self, hold: Hold, amount: NanoDollars, now: float) -> None:
+        """End a hold: what was really used becomes spent, the rest goes back to the lease.
+
+        Raises:
+            RuntimeError: the hold has ended before, so its owner would charge twice.
+        """
+        if not hold.is_held:
+            raise RuntimeError("a hold ends once")
+        hold.is_held = False
+        for key in hold.keys:
+            lease = self[key]
+            lease.held -= hold.amount
+            lease.spent += amount
+            lease.overshoot += max(0, amount - hold.amount)
+            lease.used_at = now
+
+    def release(self, hold: Hold, now: float) -> None:
+        """End a hold of which certainly nothing was billed."""
+        self.settle(hold, ZERO, now)
+
+    def granted(self, decision: Decision, balances: Mapping[BudgetKey, Balance]) -> None:
+        """Add what the database granted."""
+        for key, balance in balances.items():
+            lease = self[key]
+            grant = decision.grants.get(key, 0)
+            lease.leased += grant
+            lease.used = 0
+            lease.cap = balance.cap
+            lease.free = max(0, (balance.free or 0) - grant)
+
+    def draw(
+        self, now: float, *, closing: frozenset[str] = frozenset(), everything: bool = False
+    ) -> list[FlushLine]:
+        """Take what the next flush books: all settled spend, and what idle leases give back.
+
+        A lease is idle when nothing is held and nothing moved for `idle_s`, when its run closed
+        (`closing` holds run ids), or when `everything` goes back because the replica stops.
+        """
+        lines = []
+        for key, lease in list(self._leases.items()):
+            is_over = everything or (key.scope is Scope.RUN and key.scope_id in closing)
+            is_idle = lease.held == 0 and (is_over or now - lease.used_at >= self._idle_s)
+            back = max(0, lease.available) if is_idle or is_over else 0
+            ended = min(lease.spent + back, lease.leased)
+            if lease.spent or ended:
+                lines.append(FlushLine(key, lease.spent, ended, lease.overshoot))
+                lease.leased -= ended
+                lease.spent = lease.overshoot = 0
+            if is_idle and lease.leased == 0:
+                del self._leases[key]
+        return lines
+
+
+def decide(
+    needs: Sequence[Need],
+    balances: Mapping[BudgetKey, Balance],
+    available: Mapping[BudgetKey, int],
+    wishes: Mapping[BudgetKey, int],
+    share: float,
+) -> Decision:
+    """Return what to grant to a replica that has `available` and would like `wishes` on top.
+
+    Needs are met in their order, each in all of its budgets or in none. What a wish adds never
+    exceeds `share` of what is then free, so that near a cap a lease shrinks to the calls' own need.
+    """
+    taken: dict[BudgetKey, int] = dict.fromkeys(balances, 0)
+    answers = []
+    for need in needs:
+        short = _shortest(need, balances, available, taken)
+        answers.append(short)
+        if short is None:
+            for key in need.keys:
+                taken[key] += need.amount
+    grants = {
+        key: needed + _extra(balances[key].free, needed, wishes.get(key, 0), share)
+        for key, amount in taken.items()
+        if (needed := max(0, amount - available.get(key, 0))) > 0
+    }
+    return Decision(grants, tuple(answers))
+
+
+def _shortest(
+    need: Need,
+    balances: Mapping[BudgetKey, Balance],
+    available: Mapping[BudgetKey, int],
+    taken: Mapping[BudgetKey, int],
+) -> Short | None:
+    """Return the budget with the least room, if it lacks room for one more need."""
+    short = None
+    for key in need.keys:
+        balance = balances[key]
+        if balance.cap is None or balance.free is None:
+            continue
+        left = max(0, balance.free) + available.get(key, 0) - taken[key]
+        if left < need.amount and (short is None or left < short.left):
+            short = Short(key, max(0, left), balance.cap)
+    return short
+
+
+def _extra(free: int | None, needed: int, wish: int, share: float) -> int:
+    if free is None:
+        return wish
+    rest = max(0, free - needed)
+    return min(wish, int(rest * share))

@@ -1,0 +1,182 @@
+"""The protocols of this package: a provider is a host that speaks a dialect.
+
+A dialect knows bodies: what a request asks for, how a ceiling is written into it, what an answer's
+frames mean, what a refusal looks like to its SDK. A host knows places: URL, headers, signature.
+Neither does I/O, so both are tested as a score: given these bytes, these events.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.core.calls import Asked
+from gateway.core.events import Event
+from gateway.core.ids import Provider
+from gateway.core.pricing import Model
+from gateway.core.refusal import Code, Refused
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Endpoint(StrEnum):
+    """A metered path, by the name that traces and metrics use."""
+
+    CHAT_COMPLETIONS = "chat/completions"
+    EMBEDDINGS = "embeddings"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as its dialect read it. `fields` are the body's members, raw and in order."""
+
+    endpoint: Endpoint
+    asked: Asked
+    fields: Mapping[str, msgspec.Raw]
+    wants_usage: bool
+    """Whether the client itself asked for the usage that a stream reports."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway changes in a request's body, and nothing else.
+
+    `output_tokens` is written where it is not None (the ceiling, for one choice), `reports_usage` is
+    set when a stream must be asked to report its usage, `names_tier` when a missing service tier
+    must be said so that the provider's account default can't make the call dearer.
+    """
+
+    model: str
+    output_tokens: int | None
+    reports_usage: bool
+    names_tier: bool
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A complete HTTP answer of our own making."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """What is passed on of a stream, byte for byte, and what it said. `relay` may be empty."""
+
+    relay: bytes
+    events: tuple[Event, ...]
+
+
+class StreamReader(Protocol):
+    """Reads one answer's body as it arrives. Sans-IO: it is fed, and keeps what is incomplete."""
+
+    def feed(self, data: bytes) -> Iterable[Piece]:
+        """Return the complete pieces so far. Any split of the same bytes gives the same events.
+
+        Raises:
+            FrameTooLong: one frame grows beyond the limit, so memory would not stay flat.
+        """
+        ...
+
+    def end(self) -> Iterable[Piece]:
+        """Return what was left when the body ended, a last frame without its blank line too."""
+        ...
+
+
+class Dialect(Protocol):
+    """One API's bodies."""
+
+    name: str
+
+    def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
+        """Return what a request body asks for, checked, or why it is refused. Never raises."""
+        ...
+
+    def write(self, wanted: Wanted, change: Change) -> bytes:
+        """Return the body to send: the client's own members, but for what `change` says."""
+        ...
+
+    def stream(self, wanted: Wanted, *, hides_usage: bool) -> StreamReader:
+        """Return a reader of a streamed answer; it takes out usage that the client did not ask for."""
+        ...
+
+    def whole(self, endpoint: Endpoint, body: bytes) -> Sequence[Event]:
+        """Return what a complete JSON answer says; `Broken` if it is an error in disguise."""
+        ...
+
+    def refusal(self, refused: Refused) -> Answer:
+        """Return a refusal as this dialect's SDKs expect it, so that each raises its own type."""
+        ...
+
+    def cut(self, refused: Refused) -> bytes:
+        """Return the event that ends a stream early, as an error and never as if complete."""
+        ...
+
+    def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
+        """Return the model listing of these models and names."""
+        ...
+
+
+class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes upstream. `target` is the path with its query, percent-encoded."""
+
+    method: bytes
+    scheme: str
+    host: str
+    port: int
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+class Host(Protocol):
+    """One provider's place. Built from its configured base URL; holds no key."""
+
+    provider: Provider
+    reports_usage: bool
+    """Whether a stream may be asked to report its usage (some refuse the field)."""
+    has_tiers: bool
+    """Whether a missing service tier is answered by the account's default, which may be dearer."""
+
+    def request(
+        self, endpoint: Endpoint, body: bytes, *, key: str | None, passed: Headers, streams: bool
+    ) -> PreparedRequest:
+        """Return the request for an endpoint. `passed` are the client's headers that may go on."""
+        ...
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """A provider: where it is, and what it speaks."""
+
+    host: Host
+    dialect: Dialect
+
+
+STATUS: Final[Mapping[Code, int]] = {
+    Code.INVALID_REQUEST: 400,
+    Code.PRICE_UNKNOWN: 400,
+    Code.RUN_REQUIRED: 400,
+    Code.BOUND_UNKNOWN: 400,
+    Code.TOKEN_INVALID: 401,
+    Code.REQUEST_CAP_EXCEEDED: 402,
+    Code.RUN_CAP_EXCEEDED: 402,
+    Code.MONTH_BUDGET_EXCEEDED: 402,
+    Code.TOKEN_BUDGET_EXCEEDED: 402,
+    Code.PROJECT_BUDGET_EXCEEDED: 402,
+    Code.MODEL_BUDGET_EXCEEDED: 402,
+    Code.SCOPE_MISSING: 403,
+    Code.MODEL_NOT_ALLOWED: 403,
+    Code.KILL_SWITCH: 403,
+    Code.CONTENT_NOT_ALLOWED: 403,
+    Code.MODEL_NOT_FOUND: 404,
+    Code.ENDPOINT_NOT_METERED: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.BODY_TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.RATE_LIMITED: 429,
+    Code.TOO_MANY_STREAMS: 429,
+    Code.UPSTREAM_ERROR: 502,
+    Code.LEDGER_UNAVAILABLE: 503,
+    Code.DRAINING: 503,
+    Code.UPSTREAM_TIMEOUT: 504,
+}
+"""The HTTP status of every refusal, in every dialect and in the admin API."""
