@@ -1,0 +1,171 @@
+"""What the hot path needs of the world, as narrow as it needs it.
+
+Each protocol has two implementations: the real one (`store`, `remote`, `web`) and the fake in
+`tests/fakes.py`; one battery of checks runs on both where that makes sense.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from gateway.core.budget import Balance, BudgetKey, Decision, FlushLine, Need
+from gateway.core.ids import Project, Provider, ReplicaId, RunName
+from gateway.core.limits import Caller, Run
+from gateway.core.money import NanoDollars
+from gateway.core.traces import Trace
+from gateway.providers.adapter import Headers, PreparedRequest
+
+
+class Instant(msgspec.Struct, frozen=True):
+    """One moment on both clocks: `utc` for records, `monotonic` (seconds) for durations."""
+
+    utc: datetime
+    monotonic: float
+
+
+class Clock(Protocol):
+    """The time, and random bytes."""
+
+    def now(self) -> Instant:
+        """Return this moment."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps."""
+        ...
+
+    def entropy(self, count: int) -> bytes:
+        """Return random bytes fit for identifiers."""
+        ...
+
+
+class Callers(Protocol):
+    """Who a token belongs to."""
+
+    async def identify(self, secret: str, now: datetime) -> Caller | None:
+        """Return the bearer of a valid token; None for one unknown, expired or revoked alike.
+
+        Answers from memory where it can. Raises LedgerUnavailable where it has to ask and can't.
+        """
+        ...
+
+
+class Runs(Protocol):
+    """Runs by the name that a client gives them."""
+
+    async def open(
+        self, project: Project, name: RunName, cap: NanoDollars | None, token: Caller
+    ) -> Run:
+        """Return a run, opened where it is new, with `cap` if given and else the default cap.
+
+        On an open run a lower `cap` lowers it, a higher one changes nothing. A closed run is
+        returned as it is. Answers from memory where nothing has to change.
+        """
+        ...
+
+    async def find(self, project: Project, name: RunName) -> Run | None:
+        """Return a run if there is one; opens nothing."""
+        ...
+
+
+class Keys(Protocol):
+    """Provider keys."""
+
+    def key(self, provider: Provider) -> str | None:
+        """Return a provider's key, None where it takes none."""
+        ...
+
+
+class GrantAnswer(msgspec.Struct, frozen=True):
+    """What a grant did, and the balances it found, as they were before it."""
+
+    decision: Decision
+    balances: Mapping[BudgetKey, Balance]
+
+
+class Ledger(Protocol):
+    """Money that outlives this process. Every method raises LedgerUnavailable when it can't know."""
+
+    async def grant(
+        self,
+        replica: ReplicaId,
+        needs: Sequence[Need],
+        available: Mapping[BudgetKey, int],
+        wishes: Mapping[BudgetKey, int],
+        share: float,
+    ) -> GrantAnswer:
+        """Lease more to a replica, in one transaction, budgets locked in id order."""
+        ...
+
+    async def flush(
+        self,
+        replica: ReplicaId,
+        sequence: int,
+        lines: Sequence[FlushLine],
+        traces: Sequence[Trace],
+    ) -> None:
+        """Book spend and keep its traces, in one transaction. A sequence seen before does nothing.
+
+        Renews the replica as well.
+        """
+        ...
+
+    async def renew(self, replica: ReplicaId) -> None:
+        """Say that a replica lives."""
+        ...
+
+
+class Response(Protocol):
+    """A provider's answer: its head, and its body as it arrives."""
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes:
+        """Return what has arrived, at least a byte; empty at the end of the body.
+
+        Raises UpstreamLost, UpstreamTimedOut.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back, or cut it at once where the body has not ended."""
+        ...
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """How long to wait, in seconds: to connect, for the first byte, between bytes, for all of it."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    total_s: float
+
+
+class Upstream(Protocol):
+    """Providers as byte streams."""
+
+    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Response:
+        """Send a request and return its answer's head.
+
+        Raises UpstreamUnreachable, UpstreamLost, UpstreamTimedOut.
+        """
+        ...
+
+
+class Client(Protocol):
+    """The caller's side of one exchange."""
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of the answer."""
+        ...
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        """Send a part of the body; waits while the client reads slowly. `more` False ends it."""
+        ...
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        ...
