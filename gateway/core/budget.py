@@ -53,6 +53,19 @@ class Hold(msgspec.Struct, eq=False):
     is_held: bool = True
 
 
+class Earmark(msgspec.Struct, frozen=True, eq=False):
+    """What a waiting call already has of its hold, budget by budget."""
+
+    keys: tuple[BudgetKey, ...]
+    amount: NanoDollars
+    parts: Mapping[BudgetKey, int]
+
+    @property
+    def need(self) -> Need:
+        """What it lacks."""
+        return Need({k: self.amount - had for k, had in self.parts.items() if had < self.amount})
+
+
 class Lease(msgspec.Struct):
     """One budget as this replica sees it. All amounts are nano-dollars ≥ 0.
 
@@ -87,10 +100,12 @@ class FlushLine(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """One waiting call: it gets `amount` in every budget of `keys`, or nothing."""
+    """What one waiting call lacks: it gets each of `amounts`, all > 0, or nothing.
 
-    keys: tuple[BudgetKey, ...]
-    amount: NanoDollars
+    What this replica already has for the call is earmarked for it, and not part of the need.
+    """
+
+    amounts: Mapping[BudgetKey, int]
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +125,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Short(msgspec.Struct, frozen=True):
-    """Why a need was not granted: the first budget that lacks room, and what it had left."""
+    """Why a need was not granted: the budget that lacks most, and what it could still lease."""
 
     key: BudgetKey
     left: int
@@ -122,6 +137,13 @@ class Decision(msgspec.Struct, frozen=True):
 
     grants: Mapping[BudgetKey, int]
     answers: tuple[Short | None, ...]
+
+
+class GrantAnswer(msgspec.Struct, frozen=True):
+    """What a grant did, and the balances it found, as they were before it."""
+
+    decision: Decision
+    balances: Mapping[BudgetKey, Balance]
 
 
 class Leases:
@@ -138,13 +160,9 @@ class Leases:
             lease = self._leases[key] = Lease()
         return lease
 
-    def __iter__(self) -> Iterable[tuple[BudgetKey, Lease]]:
-        """Yield every budget that this replica knows."""
-        return iter(self._leases.items())
-
-    def available(self, keys: Iterable[BudgetKey]) -> dict[BudgetKey, int]:
-        """Return what each of some budgets has available here."""
-        return {key: self[key].available for key in keys}
+    def items(self) -> Iterable[tuple[BudgetKey, Lease]]:
+        """Return every budget that this replica knows."""
+        return self._leases.items()
 
     def hold(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Hold | None:
         """Hold an amount in all of some budgets, or in none: None where a lease is short."""
@@ -156,6 +174,26 @@ class Leases:
             lease.used += amount
             lease.used_at = now
         return Hold(keys, amount)
+
+    def earmark(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Earmark:
+        """Keep what there is for a call that must wait for more, so that none overtakes it."""
+        parts = {key: max(0, min(amount, self[key].available)) for key in keys}
+        for key, part in parts.items():
+            lease = self[key]
+            lease.held += part
+            lease.used += amount
+            lease.used_at = now
+        return Earmark(keys, amount, parts)
+
+    def forget(self, earmark: Earmark) -> None:
+        """Give an earmark's parts back: its call was refused, or left."""
+        for key, part in earmark.parts.items():
+            self[key].held -= part
+
+    def complete(self, earmark: Earmark, now: float) -> Hold | None:
+        """Turn an earmark into a hold, now that more was granted; None if it still lacks some."""
+        self.forget(earmark)
+        return self.hold(earmark.keys, earmark.amount, now)
 
     def settle(self, hold: Hold, amount: NanoDollars, now: float) -> None:
         """End a hold: what was really used becomes spent, the rest goes back to the lease.
@@ -213,51 +251,45 @@ class Leases:
 def decide(
     needs: Sequence[Need],
     balances: Mapping[BudgetKey, Balance],
-    available: Mapping[BudgetKey, int],
     wishes: Mapping[BudgetKey, int],
     share: float,
 ) -> Decision:
-    """Return what to grant to a replica that has `available` and would like `wishes` on top.
+    """Return what to grant to a replica that would like `wishes` on top of what its calls need.
 
     Needs are met in their order, each in all of its budgets or in none. What a wish adds never
     exceeds `share` of what is then free, so that near a cap a lease shrinks to the calls' own need.
     """
-    taken: dict[BudgetKey, int] = dict.fromkeys(balances, 0)
+    taken: dict[BudgetKey, int] = {}
     answers = []
     for need in needs:
-        short = _shortest(need, balances, available, taken)
+        short = _shortest(need, balances, taken)
         answers.append(short)
         if short is None:
-            for key in need.keys:
-                taken[key] += need.amount
+            for key, amount in need.amounts.items():
+                taken[key] = taken.get(key, 0) + amount
     grants = {
-        key: needed + _extra(balances[key].free, needed, wishes.get(key, 0), share)
+        key: amount + _extra(balances[key].free, amount, wishes.get(key, 0), share)
         for key, amount in taken.items()
-        if (needed := max(0, amount - available.get(key, 0))) > 0
     }
     return Decision(grants, tuple(answers))
 
 
 def _shortest(
-    need: Need,
-    balances: Mapping[BudgetKey, Balance],
-    available: Mapping[BudgetKey, int],
-    taken: Mapping[BudgetKey, int],
+    need: Need, balances: Mapping[BudgetKey, Balance], taken: Mapping[BudgetKey, int]
 ) -> Short | None:
-    """Return the budget with the least room, if it lacks room for one more need."""
-    short = None
-    for key in need.keys:
+    """Return the budget that lacks most for one more need, if any lacks something."""
+    worst, most_lacking = None, 0
+    for key, amount in need.amounts.items():
         balance = balances[key]
         if balance.cap is None or balance.free is None:
             continue
-        left = max(0, balance.free) + available.get(key, 0) - taken[key]
-        if left < need.amount and (short is None or left < short.left):
-            short = Short(key, max(0, left), balance.cap)
-    return short
+        left = balance.free - taken.get(key, 0)
+        if amount - left > most_lacking:
+            worst, most_lacking = Short(key, max(0, left), balance.cap), amount - left
+    return worst
 
 
 def _extra(free: int | None, needed: int, wish: int, share: float) -> int:
     if free is None:
         return wish
-    rest = max(0, free - needed)
-    return min(wish, int(rest * share))
+    return min(wish, int(max(0, free - needed) * share))

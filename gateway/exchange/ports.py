@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core.budget import Balance, BudgetKey, Decision, FlushLine, Need
+from gateway.core.budget import BudgetKey, FlushLine, GrantAnswer, Need
 from gateway.core.ids import Project, Provider, ReplicaId, RunName
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
@@ -78,13 +78,6 @@ class Keys(Protocol):
         ...
 
 
-class GrantAnswer(msgspec.Struct, frozen=True):
-    """What a grant did, and the balances it found, as they were before it."""
-
-    decision: Decision
-    balances: Mapping[BudgetKey, Balance]
-
-
 class Ledger(Protocol):
     """Money that outlives this process. Every method raises LedgerUnavailable when it can't know."""
 
@@ -92,7 +85,6 @@ class Ledger(Protocol):
         self,
         replica: ReplicaId,
         needs: Sequence[Need],
-        available: Mapping[BudgetKey, int],
         wishes: Mapping[BudgetKey, int],
         share: float,
     ) -> GrantAnswer:
