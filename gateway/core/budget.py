@@ -53,6 +53,15 @@ class Hold(msgspec.Struct, eq=False):
     is_held: bool = True
 
 
+class Need(msgspec.Struct, frozen=True):
+    """What one waiting call lacks: it gets each of `amounts`, all > 0, or nothing.
+
+    What this replica already has for the call is earmarked for it, and not part of the need.
+    """
+
+    amounts: Mapping[BudgetKey, int]
+
+
 class Earmark(msgspec.Struct, frozen=True, eq=False):
     """What a waiting call already has of its hold, budget by budget."""
 
@@ -97,15 +106,6 @@ class FlushLine(msgspec.Struct, frozen=True):
     spent: int
     lease_ended: int
     overshoot: int
-
-
-class Need(msgspec.Struct, frozen=True):
-    """What one waiting call lacks: it gets each of `amounts`, all > 0, or nothing.
-
-    What this replica already has for the call is earmarked for it, and not part of the need.
-    """
-
-    amounts: Mapping[BudgetKey, int]
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
