@@ -44,15 +44,11 @@ class ProviderBroken(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProviderLost(msgspec.Struct, frozen=True, gc=False):
-    """The connection broke after the request was sent. `answered`: a response had begun."""
-
-    answered: bool
+    """The connection broke after the request was sent."""
 
 
 class TimedOut(msgspec.Struct, frozen=True, gc=False):
-    """No byte in time. `answered`: a response had begun."""
-
-    answered: bool
+    """No byte in time, or not all of them."""
 
 
 class ShutDown(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,243 @@
+"""Usage so far, while a stream runs, and what its ending owes.
+
+The meter reads along and trusts nobody twice: the provider's own usage is taken where it is final;
+where a stream was cut before it came, the call owes the most that what was seen allows, and where
+the model may have thought unseen, the whole bound (`docs/pricing.md`).
+"""
+
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import msgspec
+from msgspec import structs
+
+from gateway.core.calls import Asked
+from gateway.core.events import Broken, Delta, Event, Finished, Opaque, Served, Usage
+from gateway.core.money import ZERO, NanoDollars
+from gateway.core.outcome import (
+    CapReached,
+    ClientGone,
+    Completed,
+    Ending,
+    Killed,
+    ProviderBroken,
+    ProviderError,
+    ProviderLost,
+    ProviderUnreachable,
+    ShutDown,
+    TimedOut,
+)
+from gateway.core.pricing import Model, Vocabulary, cost, upper_bound
+from gateway.core.traces import Basis
+
+CountTokens = Callable[[str, Vocabulary], int | None]
+"""Counts the tokens of a text; None where the vocabulary is unknown or not loaded yet."""
+
+_BLOCK_CHARACTERS: Final = 2048
+"""Counting costs by the text; counting in blocks costs at most one token too many a block."""
+_MOST_COUNTED: Final = 32_768
+"""A longer text is not counted on the event loop, but bounded by its bytes."""
+_LONGEST_TOKEN: Final = 16
+"""Bytes of a long token: text counted so is never counted too high, so never cut wrongly."""
+_GUESS_FACTOR: Final = 2
+"""Another family's count of the same text stays within this factor of ours, by experience."""
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """What was held for a call, and for how many tokens: `output_tokens` for all its choices."""
+
+    input_tokens: int
+    output_tokens: int
+    amount: NanoDollars
+
+
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call owes, and what it rests on. `input_tokens` contains the cached and written."""
+
+    amount: NanoDollars
+    basis: Basis
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+NOTHING: Final = Owed(amount=ZERO, basis=Basis.NONE)
+
+
+class Meter:
+    """The usage of one call. `feed` says whether it may go on; `owed` what it costs at its end."""
+
+    def __init__(self, model: Model, asked: Asked, bound: Bound, count: CountTokens) -> None:
+        self._model = model
+        self._bound = bound
+        self._count = count
+        self._is_stream = asked.stream
+        self._makes_output = asked.makes_output
+        self._asked = asked
+        self._tier = asked.tier
+        self._usage: Usage | None = None
+        self._is_usage_last = False
+        self._has_answered = False
+        self.is_finished = False
+        self.is_broken = False
+        self._pending: list[str] = []
+        self._pending_characters = 0
+        self._counted = 0
+        self._blocks = 0
+        self._bytes = 0
+        self._is_counted = True
+
+    def feed(self, event: Event) -> bool:
+        """Hear one event; False when more was produced than was held, so the stream must be cut."""
+        match event:
+            case Delta(text):
+                return self._heard(text)
+            case Usage():
+                self._usage = event if self._usage is None else _merged(self._usage, event)
+                self._is_usage_last = True
+            case Served(_, tier):
+                self._tier = tier or self._tier
+            case Finished():
+                self.is_finished = True
+            case Broken():
+                self.is_broken = True
+            case Opaque():
+                pass
+            case _:
+                assert_never(event)
+        return True
+
+    def answered(self) -> None:
+        """Note that the provider began to answer: from here on it may bill what it shows."""
+        self._has_answered = True
+
+    def owed(self, ending: Ending) -> Owed:
+        """Return what the call owes, ended so."""
+        match ending:
+            case ProviderError() | ProviderUnreachable():
+                return NOTHING
+            case ProviderBroken() if not self._bytes and self._usage is None:
+                return NOTHING
+            case Completed() if self._usage is not None and self._is_usage_last:
+                return self._reported(self._usage)
+            case CapReached():
+                return self._at_least(self._bound.amount)
+            case (
+                Completed()
+                | ProviderBroken()
+                | ClientGone()
+                | Killed()
+                | ProviderLost()
+                | TimedOut()
+                | ShutDown()
+            ):
+                return self._seen()
+            case _:
+                assert_never(ending)
+
+    def _heard(self, text: str) -> bool:
+        if not text:
+            return True
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self._is_usage_last = False
+        self._pending.append(text)
+        self._pending_characters += len(text)
+        if self._bytes <= self._bound.output_tokens or not self._is_stream:
+            return (
+                True  # no token is shorter than a byte, so no count can be above the held one yet
+            )
+        room = self._bound.output_tokens - self._counted
+        if self._pending_characters < min(room, _BLOCK_CHARACTERS):
+            return True
+        return self._is_within()
+
+    def _is_within(self) -> bool:
+        """Return whether what was counted may still be what was held."""
+        self._count_pending()
+        held = self._bound.output_tokens
+        if self._model.vocabulary is Vocabulary.UNKNOWN:
+            held *= _GUESS_FACTOR
+        return self._counted - self._blocks <= held
+
+    def _count_pending(self) -> None:
+        if not self._pending:
+            return
+        text = "".join(self._pending)
+        vocabulary = self._model.vocabulary
+        known = Vocabulary.O200K if vocabulary is Vocabulary.UNKNOWN else vocabulary
+        counted = self._count(text, known) if len(text) <= _MOST_COUNTED else None
+        if counted is None:
+            self._is_counted = False
+            counted = len(text) // _LONGEST_TOKEN
+        self._counted += counted
+        self._blocks += 1
+        self._pending.clear()
+        self._pending_characters = 0
+
+    def _shown(self) -> int:
+        """Return the most output tokens that what was shown can have been."""
+        self._count_pending()
+        if self._model.vocabulary is Vocabulary.UNKNOWN or not self._is_counted:
+            return -(-self._bytes // 2)
+        with_margin = -(-self._counted * 11 // 10)
+        return max(self._counted, min(with_margin, self._bound.output_tokens))
+
+    def _seen(self) -> Owed:
+        """Return the most that what was seen allows."""
+        is_hidden = self._makes_output and (self._model.hidden_reasoning or not self._is_whole())
+        if not self._has_answered or is_hidden:
+            return self._whole_bound()
+        shown = self._shown() if self._makes_output else 0
+        one = structs.replace(self._asked, choices=1)
+        amount = upper_bound(self._model, one, self._bound.input_tokens, shown)
+        if self._usage is not None:
+            amount = max(amount, cost(self._model, self._usage, self._tier))
+        return Owed(
+            amount=amount,
+            basis=Basis.METERED,
+            input_tokens=self._bound.input_tokens,
+            output_tokens=shown,
+        )
+
+    def _is_whole(self) -> bool:
+        """Return whether everything that was produced was shown, up to now."""
+        return self._is_stream or self._bytes > 0
+
+    def _whole_bound(self) -> Owed:
+        return Owed(
+            amount=self._bound.amount,
+            basis=Basis.BOUND,
+            input_tokens=self._bound.input_tokens,
+            output_tokens=self._bound.output_tokens,
+        )
+
+    def _at_least(self, amount: NanoDollars) -> Owed:
+        seen = self._seen()
+        return seen if seen.amount >= amount else structs.replace(seen, amount=amount)
+
+    def _reported(self, usage: Usage) -> Owed:
+        return Owed(
+            amount=cost(self._model, usage, self._tier),
+            basis=Basis.REPORTED,
+            input_tokens=usage.input + usage.cached + usage.cache_write + usage.audio_input,
+            cached_tokens=usage.cached,
+            cache_write_tokens=usage.cache_write,
+            output_tokens=usage.output + usage.audio_output,
+            reasoning_tokens=usage.reasoning,
+        )
+
+
+def _merged(old: Usage, new: Usage) -> Usage:
+    """Return the later account, no field of it lower than before (a provider counts upwards)."""
+    return Usage(
+        input=max(old.input, new.input),
+        output=max(old.output, new.output),
+        cached=new.cached,
+        cache_write=new.cache_write,
+        audio_input=new.audio_input,
+        audio_output=max(old.audio_output, new.audio_output),
+        reasoning=max(old.reasoning, new.reasoning),
+        certain=old.certain and new.certain,
+    )
