@@ -176,8 +176,11 @@ class Leases:
         return Hold(keys, amount)
 
     def earmark(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Earmark:
-        """Keep what there is for a call that must wait for more, so that none overtakes it."""
-        parts = {key: max(0, min(amount, self[key].available)) for key in keys}
+        """Keep what there is for a call that must wait for more, so that none overtakes it.
+
+        A part is below zero where more was settled than held: what is granted must fill that too.
+        """
+        parts = {key: min(amount, self[key].available) for key in keys}
         for key, part in parts.items():
             lease = self[key]
             lease.held += part

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import msgspec
 
-from gateway.core.refusal import Code
+from gateway.core.refusal import Code, Refused
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False):
@@ -20,9 +20,9 @@ class ClientGone(msgspec.Struct, frozen=True, gc=False):
 
 
 class Killed(msgspec.Struct, frozen=True, gc=False):
-    """The kill switch cut it."""
+    """The kill switch cut it, for the reason that new calls are refused with."""
 
-    message: str
+    refused: Refused
 
 
 class CapReached(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from gateway.core.budget import BudgetKey, FlushLine, GrantAnswer, Need
 from gateway.core.ids import Project, Provider, ReplicaId, RunName
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
+from gateway.core.refusal import Refused
 from gateway.core.traces import Trace
 from gateway.providers.adapter import Headers, PreparedRequest
 
@@ -149,6 +150,10 @@ class Upstream(Protocol):
 
 class Client(Protocol):
     """The caller's side of one exchange."""
+
+    async def body(self) -> bytes | Refused:
+        """Return the request's body, or why it is refused: too large, encoded, broken off."""
+        ...
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of the answer."""

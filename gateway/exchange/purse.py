@@ -1,0 +1,282 @@
+"""This replica's leases and holds: asks for more when short, queues the flush, fences itself.
+
+Holding is memory alone where the leases suffice. Everything that awaits, to be granted more, to
+flush and to renew, is done by one task each, so that needs are coalesced and a flush is never sent
+beside another. A replica whose lease has ended on its own monotonic clock, counted from before the
+request that renewed it, admits nothing until it is renewed (`docs/guarantees.md`).
+"""
+
+from collections import deque
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from gateway.core.budget import BudgetKey, Earmark, FlushLine, GrantAnswer, Hold, Leases, Short
+from gateway.core.ids import ReplicaId
+from gateway.core.money import NanoDollars
+from gateway.core.traces import Trace
+from gateway.errors import LedgerUnavailable
+from gateway.exchange.ports import Clock, Ledger
+
+FLUSH_EVERY_S = 0.05
+FLUSH_AT_TRACES = 500
+MOST_TRACES = 20_000
+"""Traces that wait beyond this while the database is away are dropped and counted; money never."""
+_RETRY_S = 0.25
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How leases are granted: their life in seconds, and the share of what is free on top of a need."""
+
+    ttl_s: float
+    share: float
+
+
+class Witness(Protocol):
+    """Who is told what the purse sees, for metrics and logs."""
+
+    def lease_waited(self, seconds: float) -> None: ...
+    def traces_queued(self, count: int) -> None: ...
+    def traces_dropped(self, count: int) -> None: ...
+    def overshoot(self, amount: NanoDollars) -> None: ...
+    def ledger_lost(self, reason: str) -> None: ...
+    def ledger_back(self) -> None: ...
+
+
+class _Waiter:
+    """A call that waits for a grant."""
+
+    def __init__(self, earmark: Earmark) -> None:
+        self.earmark = earmark
+        self.answered = anyio.Event()
+        self.answer: Hold | Short | LedgerUnavailable | None = None
+        self.has_left = False
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """A flush under way: kept until its commit is certain, and repeated under the same number."""
+
+    sequence: int
+    lines: list[FlushLine]
+    traces: list[Trace]
+
+
+class Purse:
+    """The money that this replica may spend. One event loop only."""
+
+    def __init__(
+        self, ledger: Ledger, replica: ReplicaId, clock: Clock, terms: Terms, witness: Witness
+    ) -> None:
+        self._ledger = ledger
+        self._replica = replica
+        self._clock = clock
+        self._terms = terms
+        self._witness = witness
+        self._leases = Leases()
+        self._waiting: list[_Waiter] = []
+        self._is_wanted = anyio.Event()
+        self._traces: deque[Trace] = deque()
+        self._closing: set[str] = set()
+        self._sequence = 0
+        self._batch: _Batch | None = None
+        self._renewed_at = clock.monotonic()
+        self._lease_ends_at = self._renewed_at + terms.ttl_s
+        self._is_lost = False
+        self._is_full = anyio.Event()
+
+    @property
+    def can_admit(self) -> bool:
+        """Whether this replica's lease still runs."""
+        return self._clock.monotonic() < self._lease_ends_at
+
+    async def hold(self, keys: tuple[BudgetKey, ...], amount: NanoDollars) -> Hold | Short:
+        """Hold an amount in every budget of a call, or say which budget lacks it.
+
+        Raises:
+            LedgerUnavailable: this replica's lease has ended, or the database can't be asked.
+        """
+        if not self.can_admit:
+            raise LedgerUnavailable("the ledger can't be reached; no call can be admitted")
+        now = self._clock.monotonic()
+        hold = self._leases.hold(keys, amount, now)
+        if hold is not None:
+            return hold
+        return await self._wait(_Waiter(self._leases.earmark(keys, amount, now)), now)
+
+    def settle(self, hold: Hold, amount: NanoDollars, trace: Trace) -> None:
+        """End a hold with what the call owes; its spend and its trace are flushed together."""
+        self._leases.settle(hold, amount, self._clock.monotonic())
+        if amount > hold.amount:
+            self._witness.overshoot(NanoDollars(amount - hold.amount))
+        self.record(trace)
+
+    def record(self, trace: Trace) -> None:
+        """Queue a trace for the next flush."""
+        self._traces.append(trace)
+        if len(self._traces) > MOST_TRACES:
+            self._traces.popleft()
+            self._witness.traces_dropped(1)
+        elif len(self._traces) == FLUSH_AT_TRACES:
+            self._is_full.set()
+
+    def remaining(self, key: BudgetKey) -> int | None:
+        """Return what a budget has left as far as this replica knows; None where it has no cap.
+
+        For people: other replicas' spending since the last grant is not in it.
+        """
+        lease = self._leases[key]
+        return None if lease.cap is None else max(0, lease.available + lease.free)
+
+    def close_run(self, run: str) -> None:
+        """Give a closed run's lease back with the next flush."""
+        self._closing.add(run)
+
+    async def run(self) -> None:
+        """Grant, flush and renew until cancelled."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._grant_forever)
+                group.start_soon(self._flush_forever)
+        finally:
+            self._fail(self._waiting, LedgerUnavailable("the gateway stops"))
+
+    async def drain(self) -> None:
+        """Flush everything and give every lease back. Call it when no call runs and `run` ended.
+
+        Raises:
+            LedgerUnavailable: the database is away; the leases will be reclaimed as unsettled.
+        """
+        while True:
+            if self._batch is None:
+                lines = self._leases.draw(self._clock.monotonic(), everything=True)
+                if not lines and not self._traces:
+                    return
+                self._batch = self._next_batch(lines)
+            await self._send(self._batch)
+
+    async def _wait(self, waiter: _Waiter, asked_at: float) -> Hold | Short:
+        self._waiting.append(waiter)
+        self._is_wanted.set()
+        try:
+            await waiter.answered.wait()
+        except BaseException:
+            self._leave(waiter)
+            raise
+        self._witness.lease_waited(self._clock.monotonic() - asked_at)
+        match waiter.answer:
+            case Hold() | Short():
+                return waiter.answer
+            case LedgerUnavailable():
+                raise waiter.answer
+            case None:
+                raise LedgerUnavailable("the grant was never answered")
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Put back what a call has that is cancelled while it waits."""
+        if isinstance(waiter.answer, Hold):
+            self._leases.release(waiter.answer, self._clock.monotonic())
+        elif waiter.answer is None:
+            waiter.has_left = True
+            self._leases.forget(waiter.earmark)
+
+    async def _grant_forever(self) -> None:
+        while True:
+            await self._is_wanted.wait()
+            self._is_wanted = anyio.Event()
+            waiters, self._waiting = self._waiting, []
+            try:
+                await self._grant([waiter for waiter in waiters if not waiter.has_left])
+            finally:
+                self._fail(waiters, LedgerUnavailable("the gateway stops"))
+
+    async def _grant(self, waiters: list[_Waiter]) -> None:
+        """Ask for what some calls lack, in one round trip, and answer each of them."""
+        needs = [waiter.earmark.need for waiter in waiters]
+        if not needs:
+            return
+        wishes = {key: self._leases[key].used for need in needs for key in need.amounts}
+        asked_at = self._clock.monotonic()
+        try:
+            with anyio.fail_after(self._terms.ttl_s):
+                answer = await self._ledger.grant(self._replica, needs, wishes, self._terms.share)
+        except (LedgerUnavailable, TimeoutError) as error:
+            self._lost(str(error) or "a grant was not answered in time")
+            self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
+            return
+        self._renewed(asked_at)
+        self._leases.granted(answer.decision, answer.balances)
+        self._answer(waiters, answer)
+
+    def _answer(self, waiters: list[_Waiter], answer: GrantAnswer) -> None:
+        now = self._clock.monotonic()
+        for waiter, short in zip(waiters, answer.decision.answers, strict=True):
+            if waiter.has_left:
+                continue
+            hold = self._leases.complete(waiter.earmark, now)
+            waiter.answer = hold if hold is not None else self._lacking(waiter.earmark, short)
+            waiter.answered.set()
+
+    def _lacking(self, earmark: Earmark, short: Short | None) -> Short:
+        """Return what a refused call is told: what is left, with what this replica has for it."""
+        if short is None:  # granted, and yet short: more was settled than held meanwhile
+            key = min(earmark.keys, key=lambda each: self._leases[each].available)
+            short = Short(key, 0, self._leases[key].cap or 0)
+        return Short(short.key, short.left + max(0, self._leases[short.key].available), short.cap)
+
+    def _fail(self, waiters: list[_Waiter], error: LedgerUnavailable) -> None:
+        for waiter in waiters:
+            if waiter.answer is None and not waiter.has_left:
+                self._leases.forget(waiter.earmark)
+                waiter.answer = error
+                waiter.answered.set()
+
+    async def _flush_forever(self) -> None:
+        while True:
+            with anyio.move_on_after(FLUSH_EVERY_S):
+                await self._is_full.wait()
+            self._is_full = anyio.Event()
+            try:
+                await self._flush_or_renew()
+            except LedgerUnavailable as error:
+                self._lost(str(error))
+                await anyio.sleep(_RETRY_S)
+
+    async def _flush_or_renew(self) -> None:
+        now = self._clock.monotonic()
+        if self._batch is None:
+            lines = self._leases.draw(now, closing=frozenset(self._closing))
+            self._closing.clear()
+            if lines or self._traces:
+                self._batch = self._next_batch(lines)
+        if self._batch is not None:
+            await self._send(self._batch)
+        elif now - self._renewed_at >= self._terms.ttl_s / 3:
+            await self._ledger.renew(self._replica)
+            self._renewed(now)
+
+    def _next_batch(self, lines: list[FlushLine]) -> _Batch:
+        count = min(len(self._traces), FLUSH_AT_TRACES * 4)
+        self._sequence += 1
+        return _Batch(self._sequence, lines, [self._traces.popleft() for _ in range(count)])
+
+    async def _send(self, batch: _Batch) -> None:
+        sent_at = self._clock.monotonic()
+        await self._ledger.flush(self._replica, batch.sequence, batch.lines, batch.traces)
+        self._batch = None
+        self._renewed(sent_at)
+        self._witness.traces_queued(len(self._traces))
+
+    def _renewed(self, asked_at: float) -> None:
+        """Note that the database answered a request that was sent at `asked_at`."""
+        if asked_at > self._renewed_at:
+            self._renewed_at = asked_at
+            self._lease_ends_at = asked_at + self._terms.ttl_s
+        if self._is_lost:
+            self._is_lost = False
+            self._witness.ledger_back()
+
+    def _lost(self, reason: str) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._witness.ledger_lost(reason)

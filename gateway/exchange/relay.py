@@ -1,0 +1,340 @@
+"""Owns a hold from the moment it is made until it is ended, whatever happens in between.
+
+One `try … finally` settles, in memory and without an await, so no cancellation can come between.
+Whoever ends a call early, the watcher of its client, the kill switch, the deadline, records the
+ending first and cancels after, so the ending that counts is the one that came first.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import msgspec
+
+from gateway.core.ids import TraceId
+from gateway.core.limits import Target
+from gateway.core.meter import Meter
+from gateway.core.outcome import (
+    CapReached,
+    ClientGone,
+    Completed,
+    Ending,
+    Killed,
+    ProviderBroken,
+    ProviderError,
+    ProviderLost,
+    ProviderUnreachable,
+    ShutDown,
+    TimedOut,
+)
+from gateway.core.refusal import Code, Refused
+from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
+from gateway.exchange.ports import Client, Response, Timeouts, Upstream
+from gateway.exchange.switchboard import Running, Switchboard
+from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
+
+MOST_WHOLE_BYTES: Final = 32 * 1024 * 1024
+MOST_ERROR_BYTES: Final = 256 * 1024
+_TELL_S: Final = 1.0
+"""How long a cut stream's client may take to accept the news before its connection is closed."""
+_DRAIN_S: Final = 0.5
+_KEPT: Final = frozenset(
+    {
+        b"content-type",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+_KEPT_PREFIX: Final = b"x-ratelimit-"
+_QUOTE: Final = 24
+"""An error answer that shares so many bytes with the request is taken to quote its text."""
+
+
+class Owned(msgspec.Struct, eq=False, kw_only=True):
+    """One call under way: who it is, what was held for it, and how it went."""
+
+    trace: TraceId
+    target: Target
+    wanted: Wanted
+    dialect: Dialect
+    meter: Meter
+    hides_usage: bool
+    timeouts: Timeouts
+    secrets: Sequence[bytes]
+    """What an error answer must never quote: the provider's key."""
+    told: Callable[[Ending | None], Headers]
+    """Our own response headers; with an ending the cost is known and among them."""
+    monotonic: Callable[[], float]
+    scope: anyio.CancelScope | None = None
+    ending: Ending | None = None
+    status: int | None = None
+    answered_at: float | None = None
+    upstream_ended_at: float | None = None
+
+    def end(self, ending: Ending) -> None:
+        """Record how the call ended, if nothing ended it before."""
+        if self.ending is None:
+            self.ending = ending
+
+    def cut(self, ending: Ending) -> None:
+        """End the call from outside, and stop whatever it waits for."""
+        self.end(ending)
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+class Relay:
+    """Passes answers on, byte for byte, and ends them."""
+
+    def __init__(self, upstream: Upstream, board: Switchboard) -> None:
+        self._upstream = upstream
+        self._board = board
+
+    async def run(self, owned: Owned, request: PreparedRequest, client: Client) -> None:
+        """Send a request, pass its answer on, and leave `owned.ending` set, whatever happens."""
+        running = Running(owned.target, owned.wanted.asked.stream, owned.cut)
+        try:
+            async with anyio.create_task_group() as group:
+                owned.scope = group.cancel_scope
+                owned.scope.deadline = anyio.current_time() + owned.timeouts.total_s
+                self._board.begin(running)
+                if owned.ending is None:
+                    group.start_soon(_watch, client, owned)
+                    owned.end(await self._exchange(owned, request, client))
+                group.cancel_scope.cancel()
+            owned.end(TimedOut())  # nobody else ended it, so its deadline did
+        finally:
+            owned.end(ShutDown())
+            self._board.end(running)
+        await _tell(owned, client)
+
+    async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
+        try:
+            response = await self._upstream.open(request, owned.timeouts)
+            async with aclosing(response):
+                owned.answered_at = owned.monotonic()
+                return await _pass(owned, response, client)
+        except UpstreamFailed as error:
+            return _failure(error)
+        finally:
+            owned.upstream_ended_at = owned.upstream_ended_at or owned.monotonic()
+
+
+def _failure(error: UpstreamFailed) -> Ending:
+    match error:
+        case UpstreamUnreachable():
+            return ProviderUnreachable()
+        case UpstreamTimedOut():
+            return TimedOut()
+        case _:
+            return ProviderLost()
+
+
+async def _watch(client: Client, owned: Owned) -> None:
+    await client.gone()
+    owned.cut(ClientGone())
+
+
+async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
+    """Pass an answer on according to what it is: an error, a stream, or one body."""
+    if response.status != 200:
+        return await _pass_error(owned, response, client)
+    owned.meter.answered()
+    if owned.wanted.asked.stream and _media_type(response.headers) == b"text/event-stream":
+        return await _pass_stream(owned, response, client)
+    return await _pass_whole(owned, response, client)
+
+
+async def _pass_stream(owned: Owned, response: Response, client: Client) -> Ending:
+    reader = owned.dialect.stream(owned.wanted, hides_usage=owned.hides_usage)
+    is_open = True
+    while is_open and not owned.meter.is_finished:
+        data = await response.read()
+        is_open = bool(data)
+        pieces = reader.feed(data) if is_open else reader.end()
+        if not await _relay(owned, pieces, response, client):
+            return CapReached()
+    owned.upstream_ended_at = owned.monotonic()
+    if owned.meter.is_broken and owned.status is not None:
+        await client.send(b"", more=False)
+        return ProviderBroken()
+    if not owned.meter.is_finished:
+        return ProviderLost()
+    if owned.status is None:
+        await _start(owned, response, client)
+    await client.send(b"", more=False)
+    owned.end(Completed())
+    with anyio.move_on_after(_DRAIN_S):
+        while is_open and await response.read():
+            pass
+    return Completed()
+
+
+async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, client: Client) -> bool:
+    """Meter some pieces and pass them on; False where more was produced than was held."""
+    passed = []
+    is_within = True
+    for piece in pieces:
+        for event in piece.events:
+            is_within = owned.meter.feed(event) and is_within
+        if not is_within:
+            break
+        if piece.relay:
+            passed.append(piece.relay)
+    if passed:
+        if owned.status is None:
+            await _start(owned, response, client)
+        await client.send(passed[0] if len(passed) == 1 else b"".join(passed), more=True)
+    return is_within
+
+
+async def _start(owned: Owned, response: Response, client: Client) -> None:
+    owned.status = 200
+    await client.start(
+        200,
+        [
+            *_kept(response.headers),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *owned.told(None),
+        ],
+    )
+
+
+async def _pass_whole(owned: Owned, response: Response, client: Client) -> Ending:
+    body = await _read(response, MOST_WHOLE_BYTES)
+    owned.upstream_ended_at = owned.monotonic()
+    if body is None:
+        return ProviderLost()
+    for event in owned.dialect.whole(owned.wanted.endpoint, body):
+        owned.meter.feed(event)
+    if owned.meter.is_broken or owned.wanted.asked.stream:
+        return ProviderBroken()
+    owned.end(Completed())
+    await _send(owned, client, 200, [*_kept(response.headers), *owned.told(owned.ending)], body)
+    return Completed()
+
+
+async def _pass_error(owned: Owned, response: Response, client: Client) -> Ending:
+    """Pass an error answer on, unless it is about our own key or quotes what it must not."""
+    body = await _read(response, MOST_ERROR_BYTES)
+    owned.upstream_ended_at = owned.monotonic()
+    status = response.status
+    is_ours = status < 400 or status in {401, 402, 403}
+    is_json = _media_type(response.headers) == b"application/json"
+    owned.end(ProviderError(status))
+    if is_ours or not body or not is_json or _quotes(body, owned):
+        await _refuse(owned, client, _provider_error(owned, status))
+    else:
+        await _send(
+            owned, client, status, [*_kept(response.headers), *owned.told(owned.ending)], body
+        )
+    return ProviderError(status)
+
+
+def _provider_error(owned: Owned, status: int) -> Refused:
+    provider = owned.target.provider
+    if status in {401, 402, 403}:
+        message = f"{provider} refused the gateway's own key or account (HTTP {status}). Ask an operator to check it."
+    else:
+        message = f"{provider} answered HTTP {status} (gateway id {owned.trace})."
+    return Refused(Code.UPSTREAM_ERROR, message)
+
+
+def _quotes(body: bytes, owned: Owned) -> bool:
+    """Return whether an error answer quotes our key, or a long piece of the request's own text."""
+    if any(secret in body for secret in owned.secrets):
+        return True
+    sent = b"".join(bytes(raw) for name, raw in owned.wanted.fields.items() if name != "model")
+    if len(sent) > MOST_ERROR_BYTES:
+        return True  # too long to look for: a message of ours is the safe answer
+    return any(body[at : at + _QUOTE] in sent for at in range(0, len(body) - _QUOTE, _QUOTE // 3))
+
+
+async def _tell(owned: Owned, client: Client) -> None:
+    """Tell the client why its call ended early; a stream is never ended as if it were complete."""
+    refused = _news(owned)
+    if refused is None:
+        return
+    with anyio.move_on_after(_TELL_S, shield=True):
+        if owned.status is None:
+            await _refuse(owned, client, refused)
+        else:
+            await client.send(owned.dialect.cut(refused), more=False)
+
+
+def _news(owned: Owned) -> Refused | None:  # noqa: PLR0911  # one arm an ending
+    provider = owned.target.provider
+    match owned.ending:
+        case Killed(refused):
+            return refused
+        case CapReached():
+            return Refused(
+                Code.REQUEST_CAP_EXCEEDED,
+                f"{provider} sent more output than was asked for and held; the stream was cut.",
+            )
+        case ProviderUnreachable():
+            return Refused(
+                Code.UPSTREAM_ERROR,
+                f"{provider} can't be reached (gateway id {owned.trace}). Nothing was charged.",
+            )
+        case ProviderLost() | ProviderBroken():
+            if owned.ending == ProviderBroken() and owned.status is not None:
+                return None  # the provider's own error event was passed on
+            return Refused(
+                Code.UPSTREAM_ERROR,
+                f"{provider} broke off its answer (gateway id {owned.trace}).",
+            )
+        case TimedOut():
+            return Refused(
+                Code.UPSTREAM_TIMEOUT,
+                f"{provider} sent nothing in time (gateway id {owned.trace}). It may still bill the call.",
+            )
+        case ShutDown():
+            return Refused(
+                Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
+            )
+        case _:
+            return None
+
+
+async def _refuse(owned: Owned, client: Client, refused: Refused) -> None:
+    answer = owned.dialect.refusal(refused)
+    await _send(
+        owned, client, answer.status, [*answer.headers, *owned.told(owned.ending)], answer.body
+    )
+
+
+async def _send(owned: Owned, client: Client, status: int, headers: Headers, body: bytes) -> None:
+    owned.status = status
+    await client.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+    await client.send(body, more=False)
+
+
+async def _read(response: Response, most: int) -> bytes | None:
+    """Return a whole body; None if it is larger than `most`."""
+    parts = []
+    size = 0
+    while data := await response.read():
+        size += len(data)
+        if size > most:
+            return None
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _media_type(headers: Headers) -> bytes:
+    value = next((value for name, value in headers if name == b"content-type"), b"")
+    return value.partition(b";")[0].strip().lower()
+
+
+def _kept(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [
+        (name, value) for name, value in headers if name in _KEPT or name.startswith(_KEPT_PREFIX)
+    ]

@@ -1,0 +1,62 @@
+"""The limits that hold now, and the calls that run under them.
+
+Both are in one place because of the kill switch: to apply one is to refuse matching calls from this
+turn of the event loop on, and to cut those that run, with no call in between.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.core.limits import Kill, Limits, Target, is_killed, killed, killing
+from gateway.core.outcome import Ending, Killed, ShutDown
+
+
+class Running(msgspec.Struct, frozen=True, eq=False):
+    """A call that is under way. `cut` records its ending, then cancels it; it may be called twice."""
+
+    target: Target
+    is_stream: bool
+    cut: Callable[[Ending], None]
+
+
+class Switchboard:
+    """Replaced limits and running calls. Nothing here awaits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._running: set[Running] = set()
+
+    def apply(self, limits: Limits) -> dict[str, int]:
+        """Put new limits in force; return how many running calls each new kill switch cut."""
+        known = {kill.id for kill in self.limits.kills}
+        self.limits = limits
+        return {kill.id: self._cut(kill) for kill in limits.kills if kill.id not in known}
+
+    def begin(self, running: Running) -> None:
+        """Note that a call runs; it is cut at once if a kill switch came while it was prepared."""
+        self._running.add(running)
+        kill = killing(self.limits.kills, running.target)
+        if kill is not None:
+            running.cut(Killed(killed(kill)))
+
+    def end(self, running: Running) -> None:
+        """Note that a call has ended."""
+        self._running.discard(running)
+
+    def shut_down(self) -> int:
+        """Cut every running call; return how many there were."""
+        for running in tuple(self._running):
+            running.cut(ShutDown())
+        return len(self._running)
+
+    @property
+    def running(self) -> int:
+        """How many calls run."""
+        return len(self._running)
+
+    def _cut(self, kill: Kill) -> int:
+        matching = [call for call in self._running if is_killed(kill, call.target)]
+        for call in matching:
+            call.cut(Killed(killed(kill)))
+        return len(matching)
