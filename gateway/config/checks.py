@@ -1,0 +1,105 @@
+"""What no single value shows: parts that contradict each other, and what this release can't do yet."""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from gateway.config.forms import VAULT
+from gateway.config.sections import Config
+from gateway.config.wording import child, did_you_mean, invalid
+from gateway.core.secret import Secret
+from gateway.errors import ConfigurationInvalid
+
+
+def check(config: Config) -> None:
+    """Let a configuration pass that holds together and asks only for what there is.
+
+    Raises:
+        ConfigurationInvalid: the first thing that does not.
+    """
+    for row in NOT_YET:
+        for path, found in row.where(config):
+            raise invalid(path, f"{found}, which is not supported by this release", row.allowed)
+    for contradictions in _CONTRADICTIONS:
+        for line in contradictions(config):
+            raise line
+
+
+class NotYet(NamedTuple):
+    """One thing that the configuration can say and this release can't do: refused, never ignored."""
+
+    allowed: str
+    where: Callable[[Config], Iterator[tuple[str, str]]]
+    """Yields the path and what was found there."""
+
+
+def _other_dialects(config: Config) -> Iterator[tuple[str, str]]:
+    for name, provider in config.providers.items():
+        if provider.dialect != "openai":
+            yield f"{child('$.providers', name)}.dialect", provider.dialect
+
+
+def _keys_in_the_vault(config: Config) -> Iterator[tuple[str, str]]:
+    for name, provider in config.providers.items():
+        if provider.key == Secret(VAULT):
+            yield f"{child('$.providers', name)}.key", VAULT
+
+
+def _fallbacks(config: Config) -> Iterator[tuple[str, str]]:
+    for name, route in config.models.items():
+        if route.fallbacks:
+            yield f"{child('$.models', name)}.fallbacks", "a fallback"
+
+
+def _stored_content(config: Config) -> Iterator[tuple[str, str]]:
+    if config.privacy.allow_content:
+        yield "$.privacy.allow_content", "true"
+
+
+def _sent_aggregates(config: Config) -> Iterator[tuple[str, str]]:
+    if config.aggregates.enabled:
+        yield "$.aggregates.enabled", "true"
+
+
+NOT_YET: Final = (
+    NotYet("openai", _other_dialects),
+    NotYet('the key itself, best as "${NAME}"', _keys_in_the_vault),
+    NotYet("an empty list, or none", _fallbacks),
+    NotYet("false", _stored_content),
+    NotYet("false", _sent_aggregates),
+)
+
+
+def _shared_port(config: Config) -> Iterator[ConfigurationInvalid]:
+    port = config.listen.port
+    if port and port == config.listen.ops_port:
+        yield invalid("$.listen.ops_port", f"{port}, which is listen.port", "another port, or 0")
+
+
+def _taken_names(config: Config) -> Iterator[ConfigurationInvalid]:
+    for name in config.models:
+        provider, slash, _ = name.partition("/")
+        if slash and provider in config.providers:
+            found = f"a name that reads as a model of the provider {provider}"
+            yield invalid(child("$.models", name), found, "a name of its own")
+
+
+def _weightless_routes(config: Config) -> Iterator[ConfigurationInvalid]:
+    for name, route in config.models.items():
+        if not any(target.weight for target in route.targets):
+            path = f"{child('$.models', name)}.targets"
+            yield invalid(path, "only weights of 0", "at least one above 0")
+
+
+def _lost_targets(config: Config) -> Iterator[ConfigurationInvalid]:
+    known = ", ".join(config.providers)
+    for name, route in config.models.items():
+        for index, target in enumerate(route.targets):
+            provider = target.model.partition("/")[0]
+            if provider not in config.providers:
+                path = f"{child('$.models', name)}.targets[{index}].model"
+                near = did_you_mean(provider, config.providers)
+                # Not quoted: a model's name may have come from the environment.
+                yield invalid(path, "a provider that is not configured", f"one of {known}{near}")
+
+
+_CONTRADICTIONS: Final = (_shared_port, _taken_names, _weightless_routes, _lost_targets)
