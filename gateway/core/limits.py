@@ -55,6 +55,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     kills: tuple[Kill, ...] = ()
     caps: Mapping[tuple[Scope, str], tuple[Window, ...]] = msgspec.field(default_factory=dict)
     request_cap: NanoDollars | None = None
+    run_cap: NanoDollars | None = None
+    """The cap of a run that is opened without one."""
     output_ceiling: int | None = None
     over_ceiling: OnExcess = OnExcess.CLAMP
     short_budget: OnExcess = OnExcess.CLAMP
@@ -258,6 +260,14 @@ def over_budget(
         budget=budget_name(key),
         left_nusd=left,
     )
+
+
+def closed(run: Run) -> Refused | None:
+    """Return the refusal of a call to a closed run; None where it is open."""
+    if run.is_open:
+        return None
+    message = f"Budget: run {run.name} is closed. Open another run."
+    return Refused(Code.RUN_CAP_EXCEEDED, message, budget="run", left_nusd=0)
 
 
 def budget_name(key: BudgetKey) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from gateway.core.ids import ModelName, Project, Provider, RunName, TokenId, TraceId
-from gateway.core.money import NanoDollars
+from gateway.core.money import ZERO, NanoDollars
 from gateway.core.outcome import Outcome
 from gateway.core.refusal import Code
 
@@ -22,7 +22,10 @@ class Basis(StrEnum):
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a call (docs: records). Times are aware UTC; durations are milliseconds."""
+    """What is kept of a call. Times are aware UTC; durations are milliseconds.
+
+    `input_tokens` contains the cached and written ones, `output_tokens` the reasoning ones.
+    """
 
     id: TraceId
     at: datetime
@@ -38,17 +41,17 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     outcome: Outcome
     code: Code | None
-    input_tokens: int
-    cached_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    cost_nusd: NanoDollars
-    cost_basis: Basis
-    bound_nusd: NanoDollars
     price_version: str
     latency_ms: float
-    first_byte_ms: float | None
     overhead_ms: float
-    attempts: int
-    labels: Mapping[str, str]
+    first_byte_ms: float | None = None
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nusd: NanoDollars = ZERO
+    cost_basis: Basis = Basis.NONE
+    bound_nusd: NanoDollars = ZERO
+    attempts: int = 0
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)

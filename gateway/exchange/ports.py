@@ -10,10 +10,11 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core.budget import BudgetKey, FlushLine, GrantAnswer, Need
+from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need
 from gateway.core.ids import Project, Provider, ReplicaId, RunName
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
+from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Refused
 from gateway.core.traces import Trace
 from gateway.providers.adapter import Headers, PreparedRequest
@@ -71,6 +72,18 @@ class Runs(Protocol):
         ...
 
 
+class Counter(Protocol):
+    """Tokenizers, loaded when they are first needed and never on the event loop."""
+
+    def count(self, text: str, vocabulary: Vocabulary) -> int | None:
+        """Return a short text's tokens at once; None where the vocabulary is not loaded."""
+        ...
+
+    async def count_body(self, body: bytes, vocabulary: Vocabulary) -> int | None:
+        """Return a request's tokens, counted off the event loop; None where it can't be counted."""
+        ...
+
+
 class Keys(Protocol):
     """Provider keys."""
 
@@ -103,6 +116,10 @@ class Ledger(Protocol):
 
         Renews the replica as well.
         """
+        ...
+
+    async def balances(self, keys: Sequence[BudgetKey]) -> Mapping[BudgetKey, Balance]:
+        """Return budgets as they stand, without locking or making any: for estimates."""
         ...
 
     async def renew(self, replica: ReplicaId) -> None:

@@ -128,6 +128,10 @@ class Purse:
         lease = self._leases[key]
         return None if lease.cap is None else max(0, lease.available + lease.free)
 
+    def available(self, key: BudgetKey) -> int:
+        """Return what a new call could hold of a budget without asking, nothing below zero."""
+        return max(0, self._leases[key].available)
+
     def close_run(self, run: str) -> None:
         """Give a closed run's lease back with the next flush."""
         self._closing.add(run)

@@ -1,0 +1,97 @@
+"""Which model a client means: an operator's name, `provider/model`, or a bare name that is unique."""
+
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from itertools import accumulate
+
+import msgspec
+
+from gateway.core.ids import ModelName, Provider
+from gateway.core.pricing import Model, PriceBook
+from gateway.core.refusal import Code, Refused
+
+
+class WeightedModel(msgspec.Struct, frozen=True):
+    """One of the models behind an operator's name. Weights are relative, ≥ 0, not all 0."""
+
+    model: ModelName
+    weight: int
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """Every name a client may use. `bare` maps a model's own name to all providers' that have it."""
+
+    book: PriceBook
+    providers: frozenset[Provider]
+    aliases: Mapping[str, tuple[WeightedModel, ...]]
+    bare: Mapping[str, tuple[ModelName, ...]]
+
+    def find(self, asked: str, sticky: str) -> Model | Refused:
+        """Return the model that a name means; `sticky` (a run, else a call) picks among weights."""
+        name = self._named(asked, sticky)
+        if isinstance(name, Refused):
+            return name
+        model = self.book.models.get(name)
+        return model if model is not None else self._unpriced(name)
+
+    def names(self) -> list[str]:
+        """Return the operator's names and every priced model, as a listing shows them."""
+        return [*self.aliases, *self.book.models]
+
+    def _named(self, asked: str, sticky: str) -> ModelName | Refused:
+        targets = self.aliases.get(asked)
+        if targets is not None:
+            return pick(targets, sticky)
+        if asked in self.book.models:
+            return ModelName(asked)
+        candidates = self.bare.get(asked, ())
+        if len(candidates) == 1:
+            return candidates[0]
+        if len(candidates) > 1:
+            return Refused(
+                Code.MODEL_NOT_FOUND,
+                f"Several providers sell this model; ask for one of {', '.join(candidates[:5])}.",
+                param="model",
+            )
+        return ModelName(asked)
+
+    def _unpriced(self, name: ModelName) -> Refused:
+        provider = Provider(name.partition("/")[0])
+        if "/" in name and provider in self.providers:
+            return Refused(
+                Code.PRICE_UNKNOWN,
+                f"No price is known for this model of {provider}, so its cost can't be bounded. "
+                "Add it under prices: in the configuration, or ask for a priced model.",
+                param="model",
+            )
+        some = ", ".join(self.names()[:5])
+        return Refused(
+            Code.MODEL_NOT_FOUND,
+            f"This model is not enabled here. Enabled: {some}.",
+            param="model",
+        )
+
+
+def directory(
+    book: PriceBook,
+    providers: Iterable[Provider],
+    aliases: Mapping[str, tuple[WeightedModel, ...]],
+) -> Directory:
+    """Return the directory of a price book, with its bare names worked out."""
+    bare: dict[str, list[ModelName]] = {}
+    for name, model in book.models.items():
+        bare.setdefault(model.upstream_name, []).append(name)
+    return Directory(
+        book,
+        frozenset(providers),
+        aliases,
+        {name: tuple(models) for name, models in bare.items()},
+    )
+
+
+def pick(targets: tuple[WeightedModel, ...], sticky: str) -> ModelName:
+    """Return one of some models, in proportion to their weights, always the same for one `sticky`."""
+    marks = list(accumulate(target.weight for target in targets))
+    point = int.from_bytes(blake2b(sticky.encode(), digest_size=8).digest()) % marks[-1]
+    return targets[bisect(marks, point)].model

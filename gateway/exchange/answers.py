@@ -1,0 +1,64 @@
+"""Answers of the gateway's own: its headers on every answer, estimates, listings, refusals."""
+
+from gateway.core.money import to_usd
+from gateway.core.outcome import Ending
+from gateway.core.refusal import Refused
+from gateway.exchange.ports import Client
+from gateway.exchange.progress import Progress
+from gateway.exchange.relay import Owned
+from gateway.providers.adapter import Headers
+
+
+def headers(
+    progress: Progress, owned: Owned, ending: Ending | None, remaining: int | None, now: float
+) -> Headers:
+    """Return our response headers; with an ending, the cost is known and among them."""
+    bound = progress.offer.bound
+    pairs = [
+        (b"x-gateway-trace", progress.trace.encode()),
+        (b"x-gateway-model", progress.model.name.encode()),
+        (b"x-gateway-estimate-usd", to_usd(bound.amount).encode()),
+        (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s(progress, owned, now) * 1000)),
+    ]
+    if progress.run is not None:
+        pairs.append((b"x-gateway-run", progress.run.name.encode()))
+    if progress.offer.ceiling not in {None, progress.wanted.asked.output_tokens}:
+        pairs.append((b"x-gateway-output-tokens", b"%d" % progress.offer.ceiling))
+    cost = 0 if ending is None else owned.meter.owed(ending).amount
+    if ending is not None:
+        pairs.append((b"x-gateway-cost-usd", to_usd(cost).encode()))
+    if remaining is not None:
+        left = remaining if ending is None else remaining + bound.amount - cost
+        pairs.append((b"x-gateway-run-remaining-usd", to_usd(max(0, left)).encode()))
+    return pairs
+
+
+def overhead_s(progress: Progress, owned: Owned, now: float) -> float:
+    """Return the time spent in the gateway: before the request went up, and after the last byte."""
+    before = progress.sent_at - progress.started.monotonic
+    last = owned.upstream_ended_at or owned.answered_at
+    return before + (now - last if last is not None else 0.0)
+
+
+async def send_json(progress: Progress, body: bytes) -> None:
+    """Answer 200 with a JSON body."""
+    pairs = [(b"content-type", b"application/json"), (b"x-gateway-trace", progress.trace.encode())]
+    await _send(progress.client, 200, pairs, body)
+
+
+async def send_refusal(progress: Progress, refused: Refused) -> None:
+    """Answer with a refusal in the caller's dialect."""
+    answer = progress.call.dialect.refusal(refused)
+    trace = progress.trace.encode()
+    names = (b"x-gateway-trace", b"x-request-id", b"request-id")
+    await _send(
+        progress.client,
+        answer.status,
+        [*answer.headers, *((name, trace) for name in names)],
+        answer.body,
+    )
+
+
+async def _send(client: Client, status: int, pairs: Headers, body: bytes) -> None:
+    await client.start(status, [*pairs, (b"content-length", b"%d" % len(body))])
+    await client.send(body, more=False)

@@ -1,0 +1,383 @@
+"""The stages of a call, in order: identify, read, find, admit, hold, send.
+
+Each stage adds what it learned to the call's progress, or refuses. Nothing is held before the last
+of them, and nothing is sent before it is held.
+"""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Protocol
+
+import msgspec
+
+from gateway.core import limits as deciding
+from gateway.core.budget import Hold
+from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
+from gateway.core.limits import OnExcess, Run, Target
+from gateway.core.meter import Meter
+from gateway.core.outcome import Ending, ShutDown
+from gateway.core.pricing import Vocabulary
+from gateway.core.refusal import Code, Refused
+from gateway.core.routing import Directory
+from gateway.core.traces import Trace
+from gateway.errors import LedgerUnavailable
+from gateway.exchange import answers, controls, estimates, offers, records
+from gateway.exchange.estimates import Estimate
+from gateway.exchange.ports import Callers, Client, Clock, Counter, Keys, Ledger, Runs, Timeouts
+from gateway.exchange.progress import Call, Progress
+from gateway.exchange.purse import Purse
+from gateway.exchange.relay import Owned, Relay
+from gateway.exchange.switchboard import Switchboard
+from gateway.providers.adapter import Adapter, Change, Headers, PreparedRequest, Wanted
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of models and providers; replaced whole when it is reloaded."""
+
+    directory: Directory
+    adapters: Mapping[Provider, Adapter]
+    timeouts: Mapping[Provider, Timeouts]
+    zone: tzinfo
+
+
+class Reporter(Protocol):
+    """Who hears how calls ended."""
+
+    def call_ended(self, trace: Trace) -> None:
+        """One call of a known caller ended, or was refused."""
+        ...
+
+    def refused(self, code: Code) -> None:
+        """A request was refused, whoever sent it."""
+        ...
+
+
+class Pipeline:
+    """Runs calls. Built once by the composition root; `standing` is replaced on reload."""
+
+    def __init__(  # noqa: PLR0913  # the ports, each by name, from the one place that builds them
+        self,
+        *,
+        standing: Standing,
+        callers: Callers,
+        runs: Runs,
+        keys: Keys,
+        counter: Counter,
+        clock: Clock,
+        board: Switchboard,
+        purse: Purse,
+        ledger: Ledger,
+        relay: Relay,
+        reporter: Reporter,
+    ) -> None:
+        self.standing = standing
+        self.is_draining = False
+        self._callers = callers
+        self._runs = runs
+        self._keys = keys
+        self._counter = counter
+        self._clock = clock
+        self._board = board
+        self._purse = purse
+        self._ledger = ledger
+        self._relay = relay
+        self._reporter = reporter
+
+    async def run(self, call: Call, client: Client) -> None:
+        """Serve one call to its end: an answer, a stream or a refusal."""
+        progress = self.begin(call, client)
+        refused = await self.prepare(progress)
+        if refused is None and progress.controls.is_dry_run:
+            refused = await self._answer_dry_run(progress)
+            if refused is None:
+                return
+        if refused is None:
+            refused = await self._held(progress)
+        if refused is None:
+            await self._send(progress)
+        else:
+            await self._refuse(progress, refused)
+
+    def begin(self, call: Call, client: Client) -> Progress:
+        """Return the progress of a call that has just arrived."""
+        started = self._clock.now()
+        unix_ms = int(started.utc.timestamp() * 1000)
+        trace = uuid7(unix_ms, self._clock.entropy(UUID7_ENTROPY_BYTES))
+        return Progress(call, client, TraceId(trace), started)
+
+    async def prepare(self, progress: Progress) -> Refused | None:
+        """Run every stage that needs no money: what is known after it can be estimated."""
+        if self.is_draining:
+            return Refused(
+                Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
+            )
+        try:
+            for stage in (self._identify, self._read, self._find, self._admit):
+                refused = await stage(progress)
+                if refused is not None:
+                    return refused
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+        return None
+
+    async def models(self, call: Call, client: Client) -> None:
+        """Answer with the models that the caller may use."""
+        progress = self.begin(call, client)
+        try:
+            refused = await self._identify(progress)
+        except LedgerUnavailable as error:
+            refused = _unavailable(error)
+        if refused is not None:
+            await self._refuse(progress, refused)
+            return
+        directory = self.standing.directory
+        allowed = progress.caller.models
+        models = [m for m in directory.book.models.values() if allowed is None or m.name in allowed]
+        await answers.send_json(progress, call.dialect.models(models, directory.aliases))
+
+    async def estimate(self, progress: Progress) -> Estimate | Refused:
+        """Return what a prepared call may cost, and whether it would be admitted now."""
+        keys = progress.keys
+        try:
+            balances = await self._ledger.balances(keys)
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+        ours = {key: self._purse.available(key) for key in keys}
+        return estimates.estimate(progress, balances, ours, self._board.limits)
+
+    async def _answer_dry_run(self, progress: Progress) -> Refused | None:
+        estimate = await self.estimate(progress)
+        if isinstance(estimate, Refused):
+            return estimate
+        await answers.send_json(progress, msgspec.json.encode(estimate))
+        return None
+
+    async def _identify(self, progress: Progress) -> Refused | None:
+        secret = progress.call.secret
+        caller = None
+        if secret is not None:
+            caller = await self._callers.identify(secret, progress.started.utc)
+        if caller is None:
+            return Refused(Code.TOKEN_INVALID, "Unknown or missing gateway key.")
+        progress.caller = caller
+        return None
+
+    async def _read(self, progress: Progress) -> Refused | None:
+        asked = controls.read(progress.call.headers)
+        if isinstance(asked, Refused):
+            return asked
+        progress.controls = asked
+        body = await progress.client.body()
+        if isinstance(body, Refused):
+            return body
+        wanted = progress.call.dialect.read(progress.call.endpoint, body)
+        if isinstance(wanted, Refused):
+            return wanted
+        progress.wanted = wanted
+        return None
+
+    async def _find(self, progress: Progress) -> Refused | None:
+        caller, asked = progress.caller, progress.controls
+        if asked.run is None and self._board.limits.require_run:
+            return Refused(
+                Code.RUN_REQUIRED,
+                "Every call here belongs to a run. Send the header x-gateway-run.",
+                param="x-gateway-run",
+            )
+        model = self.standing.directory.find(
+            progress.wanted.asked.model, asked.run or progress.trace
+        )
+        if isinstance(model, Refused):
+            return model
+        progress.model = model
+        progress.target = Target(
+            token=caller.token,
+            project=caller.project,
+            run=asked.run,
+            model=model.name,
+            provider=model.provider,
+        )
+        return None
+
+    async def _admit(self, progress: Progress) -> Refused | None:
+        """Decide from memory; open the run only for a call that may go on."""
+        refused = self._decide(progress, progress.controls.output_ceiling)
+        if refused is not None:
+            return refused
+        asked = progress.controls
+        progress.run = await self._open_run(progress)
+        if progress.run is not None:
+            ceiling = deciding.lowest(progress.run.output_ceiling, asked.output_ceiling)
+            refused = deciding.closed(progress.run) or self._decide(progress, ceiling)
+        return refused or self._bound(progress)
+
+    async def _open_run(self, progress: Progress) -> Run | None:
+        asked, caller = progress.controls, progress.caller
+        if asked.run is None:
+            return None
+        if asked.is_dry_run:
+            return await self._runs.find(caller.project, asked.run)
+        return await self._runs.open(caller.project, asked.run, asked.run_cap, caller)
+
+    def _decide(self, progress: Progress, ceiling: int | None) -> Refused | None:
+        verdict = deciding.admit(
+            progress.target,
+            progress.wanted.asked,
+            progress.caller,
+            self._board.limits,
+            ceiling,
+        )
+        if isinstance(verdict, Refused):
+            return verdict
+        progress.admitted = verdict
+        return None
+
+    def _bound(self, progress: Progress) -> Refused | None:
+        offer = offers.offer(progress.model, progress.wanted.asked, progress.admitted.ceiling)
+        if isinstance(offer, Refused):
+            return offer
+        progress.offer = offer
+        progress.keys = deciding.budgets(
+            progress.target,
+            progress.run,
+            self._board.limits,
+            deciding.local_day(progress.started.utc, self.standing.zone),
+        )
+        return None
+
+    async def _held(self, progress: Progress) -> Refused | None:
+        """Hold the bound, sharpened or clamped where the cheap one does not fit."""
+        try:
+            lacking = await self._try_hold(progress)
+            if lacking is not None and await self._sharpen(progress):
+                lacking = await self._try_hold(progress)
+            if lacking is not None and self._clamp(progress, lacking.left):
+                lacking = await self._try_hold(progress)
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+        return None if lacking is None else lacking.refused
+
+    async def _try_hold(self, progress: Progress) -> "_Lacking | None":
+        bound = progress.offer.bound.amount
+        excess = deciding.request_cap_excess(bound, self._board.limits)
+        if excess is not None:
+            return _Lacking(excess.left_nusd or 0, excess)
+        held = await self._purse.hold(progress.keys, bound)
+        if isinstance(held, Hold):
+            progress.hold = held
+            return None
+        refused = deciding.over_budget(held.key, progress.run, held.left, held.cap, bound)
+        return _Lacking(held.left, refused)
+
+    async def _sharpen(self, progress: Progress) -> bool:
+        """Count the request's tokens and bound it by them; False where that brings nothing."""
+        asked, model = progress.wanted.asked, progress.model
+        if asked.hides_input or model.vocabulary is Vocabulary.UNKNOWN:
+            return False
+        body = b" ".join(bytes(raw) for raw in progress.wanted.fields.values())
+        counted = await self._counter.count_body(body, model.vocabulary)
+        if counted is None:
+            return False
+        offer = offers.offer(model, asked, progress.admitted.ceiling, counted)
+        if isinstance(offer, Refused) or offer.bound.amount >= progress.offer.bound.amount:
+            return False
+        progress.offer = offer
+        return True
+
+    def _clamp(self, progress: Progress, left: int) -> bool:
+        if self._board.limits.short_budget is not OnExcess.CLAMP:
+            return False
+        offer = offers.clamped(progress.model, progress.wanted.asked, progress.offer, left)
+        if offer is None:
+            return False
+        progress.offer = offer
+        return True
+
+    async def _send(self, progress: Progress) -> None:
+        """Send a call that is held for, and settle it however it ends."""
+        owned = self._owned(progress)
+        try:
+            progress.sent_at = self._clock.monotonic()
+            await self._relay.run(owned, self._request(progress), progress.client)
+        finally:
+            owned.end(ShutDown())
+            self._settle(progress, owned)
+
+    def _settle(self, progress: Progress, owned: Owned) -> None:
+        trace = records.ended(progress, owned, self._clock.monotonic(), self._price_version)
+        self._purse.settle(progress.hold, trace.cost_nusd, trace)
+        self._reporter.call_ended(trace)
+
+    def _owned(self, progress: Progress) -> Owned:
+        wanted, model = progress.wanted, progress.model
+        adapter = self.standing.adapters[model.provider]
+        key = self._keys.key(model.provider)
+        owned: Owned
+
+        def told(ending: Ending | None) -> Headers:
+            remaining = self._remaining(progress)
+            return answers.headers(progress, owned, ending, remaining, self._clock.monotonic())
+
+        owned = Owned(
+            trace=progress.trace,
+            target=progress.target,
+            wanted=wanted,
+            dialect=progress.call.dialect,
+            meter=Meter(model, wanted.asked, progress.offer.bound, self._counter.count),
+            hides_usage=_adds_usage(wanted, adapter),
+            timeouts=self.standing.timeouts[model.provider],
+            secrets=() if key is None else (key.encode(),),
+            told=told,
+            monotonic=self._clock.monotonic,
+        )
+        return owned
+
+    def _request(self, progress: Progress) -> PreparedRequest:
+        wanted, model = progress.wanted, progress.model
+        adapter = self.standing.adapters[model.provider]
+        change = Change(
+            model=model.upstream_name,
+            output_tokens=progress.offer.ceiling,
+            reports_usage=_adds_usage(wanted, adapter),
+            names_tier=adapter.host.has_tiers,
+        )
+        return adapter.host.request(
+            wanted.endpoint,
+            adapter.dialect.write(wanted, change),
+            key=self._keys.key(model.provider),
+            passed=progress.call.passed,
+            streams=wanted.asked.stream,
+        )
+
+    def _remaining(self, progress: Progress) -> int | None:
+        if progress.run is None:
+            return None
+        return self._purse.remaining(deciding.run_budget(progress.run))
+
+    async def _refuse(self, progress: Progress, refused: Refused) -> None:
+        self._reporter.refused(refused.code)
+        if hasattr(progress, "caller"):
+            trace = records.refused(progress, refused, self._clock.monotonic(), self._price_version)
+            self._purse.record(trace)
+            self._reporter.call_ended(trace)
+        await answers.send_refusal(progress, refused)
+
+    @property
+    def _price_version(self) -> str:
+        return self.standing.directory.book.version
+
+
+class _Lacking(msgspec.Struct, frozen=True):
+    """Why a bound could not be held, and what was left of the budget that lacks it."""
+
+    left: int
+    refused: Refused
+
+
+def _adds_usage(wanted: Wanted, adapter: Adapter) -> bool:
+    """Return whether the stream must be asked for its usage, which the client did not want."""
+    return wanted.asked.stream and adapter.host.reports_usage and not wanted.wants_usage
+
+
+def _unavailable(error: LedgerUnavailable) -> Refused:
+    return Refused(Code.LEDGER_UNAVAILABLE, f"{error}.", retry_after_s=1)
