@@ -1,4 +1,4 @@
-"""What one call asks for, as far as money and limits are concerned. Nothing of its text is in here."""
+"""What one call asks for, as far as money, limits and patience go. Nothing of its text is here."""
 
 import msgspec
 
@@ -28,3 +28,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     makes_output: bool = True
     audio_output: bool = False
     tier: str | None = None
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """How long to wait, in seconds: to connect, for the first byte, between bytes, for all of it."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    total_s: float

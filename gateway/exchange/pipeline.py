@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.core import limits as deciding
 from gateway.core.budget import Hold
+from gateway.core.calls import Timeouts
 from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
 from gateway.core.limits import OnExcess, Run, Target
 from gateway.core.meter import Meter
@@ -23,7 +24,7 @@ from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
 from gateway.exchange import answers, controls, estimates, offers, records
 from gateway.exchange.estimates import Estimate
-from gateway.exchange.ports import Callers, Client, Clock, Counter, Keys, Ledger, Runs, Timeouts
+from gateway.exchange.ports import Callers, Client, Clock, Counter, Keys, Ledger, Runs
 from gateway.exchange.progress import Call, Progress
 from gateway.exchange.purse import Purse
 from gateway.exchange.relay import Owned, Relay

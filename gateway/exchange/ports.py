@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need
+from gateway.core.calls import Timeouts
 from gateway.core.ids import Project, Provider, ReplicaId, RunName
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
@@ -143,15 +144,6 @@ class Response(Protocol):
     async def aclose(self) -> None:
         """Give the connection back, or cut it at once where the body has not ended."""
         ...
-
-
-class Timeouts(msgspec.Struct, frozen=True):
-    """How long to wait, in seconds: to connect, for the first byte, between bytes, for all of it."""
-
-    connect_s: float
-    first_byte_s: float
-    idle_s: float
-    total_s: float
 
 
 class Upstream(Protocol):

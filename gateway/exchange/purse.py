@@ -90,6 +90,11 @@ class Purse:
         """Whether this replica's lease still runs."""
         return self._clock.monotonic() < self._lease_ends_at
 
+    @property
+    def waiting_traces(self) -> int:
+        """How many traces wait for a flush."""
+        return len(self._traces)
+
     async def hold(self, keys: tuple[BudgetKey, ...], amount: NanoDollars) -> Hold | Short:
         """Hold an amount in every budget of a call, or say which budget lacks it.
 

@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 import msgspec
 
+from gateway.core.calls import Timeouts
 from gateway.core.ids import TraceId
 from gateway.core.limits import Target
 from gateway.core.meter import Meter
@@ -30,7 +31,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.refusal import Code, Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
-from gateway.exchange.ports import Client, Response, Timeouts, Upstream
+from gateway.exchange.ports import Client, Response, Upstream
 from gateway.exchange.switchboard import Running, Switchboard
 from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
 

@@ -1,0 +1,298 @@
+"""Fakes of the ports of `gateway.exchange`: they obey the protocol and can be told to fail."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need, decide
+from gateway.core.calls import Timeouts
+from gateway.core.ids import Project, Provider, ReplicaId, RunId, RunName
+from gateway.core.limits import Caller, Run
+from gateway.core.money import NanoDollars
+from gateway.core.pricing import Vocabulary
+from gateway.core.refusal import Code, Refused
+from gateway.core.traces import Trace
+from gateway.errors import GatewayError, LedgerUnavailable
+from gateway.exchange.ports import Instant
+from gateway.providers.adapter import Headers, PreparedRequest
+
+START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock that moves when it is told to, or with the event loop where `ticks` is set."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> Instant:
+        return Instant(START + timedelta(seconds=self.seconds), self.seconds)
+
+    def entropy(self, count: int) -> bytes:
+        return bytes(count)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class FakeLedger:
+    """A ledger in memory that keeps the database's side: spent, leased and the flushes it took."""
+
+    def __init__(self, caps: Mapping[BudgetKey, int | None]) -> None:
+        self.caps = dict(caps)
+        self.spent: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
+        self.leased: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
+        self.traces: list[Trace] = []
+        self.sequences: list[int] = []
+        self.grants = self.renewals = 0
+        self.failure: LedgerUnavailable | None = None
+        self.fails_after_commit = False
+        self.gate = anyio.Event()
+        self.gate.set()
+
+    def balance(self, key: BudgetKey) -> Balance:
+        return Balance(
+            cap=self.caps.get(key),
+            spent=self.spent.get(key, 0),
+            leased=self.leased.get(key, 0),
+            unsettled=0,
+        )
+
+    async def balances(self, keys: Sequence[BudgetKey]) -> Mapping[BudgetKey, Balance]:
+        await self._turn()
+        return {key: self.balance(key) for key in keys}
+
+    async def grant(
+        self,
+        replica: ReplicaId,
+        needs: Sequence[Need],
+        wishes: Mapping[BudgetKey, int],
+        share: float,
+    ) -> GrantAnswer:
+        await self._turn()
+        self.grants += 1
+        balances = {key: self.balance(key) for need in needs for key in need.amounts}
+        decision = decide(needs, balances, wishes, share)
+        for key, amount in decision.grants.items():
+            self.leased[key] = self.leased.get(key, 0) + amount
+        return GrantAnswer(decision, balances)
+
+    async def flush(
+        self,
+        replica: ReplicaId,
+        sequence: int,
+        lines: Sequence[FlushLine],
+        traces: Sequence[Trace],
+    ) -> None:
+        await self._turn()
+        if sequence not in self.sequences:
+            self.sequences.append(sequence)
+            for line in lines:
+                self.spent[line.key] = self.spent.get(line.key, 0) + line.spent
+                self.leased[line.key] = self.leased.get(line.key, 0) - line.lease_ended
+            self.traces.extend(traces)
+        if self.fails_after_commit:
+            self.fails_after_commit = False
+            raise LedgerUnavailable("the connection was lost in the middle of the commit")
+
+    async def renew(self, replica: ReplicaId) -> None:
+        await self._turn()
+        self.renewals += 1
+
+    async def _turn(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+@dataclass
+class FakeWitness:
+    """Remembers what it was told."""
+
+    heard: list[tuple[str, object]] = field(default_factory=list)
+
+    def lease_waited(self, seconds: float) -> None:
+        self.heard.append(("lease_waited", seconds))
+
+    def traces_queued(self, count: int) -> None:
+        self.heard.append(("traces_queued", count))
+
+    def traces_dropped(self, count: int) -> None:
+        self.heard.append(("traces_dropped", count))
+
+    def overshoot(self, amount: NanoDollars) -> None:
+        self.heard.append(("overshoot", amount))
+
+    def ledger_lost(self, reason: str) -> None:
+        self.heard.append(("ledger_lost", reason))
+
+    def ledger_back(self) -> None:
+        self.heard.append(("ledger_back", None))
+
+    def call_ended(self, trace: Trace) -> None:
+        self.heard.append(("call_ended", trace))
+
+    def refused(self, code: Code) -> None:
+        self.heard.append(("refused", code))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.heard]
+
+
+class FakeResponse:
+    """An answer played from a script: bytes, a failure to raise, or an event to wait for."""
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        script: Sequence[bytes | GatewayError | anyio.Event],
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._script = deque(script)
+        self.reads = 0
+        self.is_closed = False
+
+    async def read(self) -> bytes:
+        self.reads += 1
+        await anyio.lowlevel.checkpoint()
+        while self._script:
+            step = self._script.popleft()
+            match step:
+                case bytes():
+                    return step
+                case anyio.Event():
+                    await step.wait()
+                case GatewayError():
+                    raise step
+        return b""
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class FakeUpstream:
+    """Answers every request with what it was given; keeps the requests."""
+
+    def __init__(self, answer: FakeResponse | GatewayError | anyio.Event) -> None:
+        self.answer = answer
+        self.requests: list[PreparedRequest] = []
+
+    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> FakeResponse:
+        self.requests.append(request)
+        await anyio.lowlevel.checkpoint()
+        match self.answer:
+            case FakeResponse():
+                return self.answer
+            case anyio.Event():
+                await self.answer.wait()
+                raise AssertionError("the event stands for an answer that never comes")
+            case _:
+                raise self.answer
+
+
+class FakeClient:
+    """A caller that sends one body and keeps what it is sent."""
+
+    def __init__(self, body: bytes | Refused = b"") -> None:
+        self._body = body
+        self.status: int | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.received = b""
+        self.is_ended = False
+        self.left = anyio.Event()
+        self.on_send: Callable[[bytes], None] | None = None
+        self.can_receive = anyio.Event()
+        self.can_receive.set()
+
+    async def body(self) -> bytes | Refused:
+        return self._body
+
+    async def start(self, status: int, headers: Headers) -> None:
+        assert self.status is None, "an answer starts once"
+        self.status = status
+        self.headers = list(headers)
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        assert self.status is not None, "an answer starts before its body"
+        assert not self.is_ended, "nothing follows the end of an answer"
+        await self.can_receive.wait()
+        self.received += data
+        self.is_ended = not more
+        if self.on_send is not None:
+            self.on_send(data)
+        await anyio.lowlevel.checkpoint()
+
+    async def gone(self) -> None:
+        await self.left.wait()
+
+    def header(self, name: str) -> str | None:
+        return dict(self.headers).get(name.encode(), b"").decode() or None
+
+
+class FakeRuns:
+    """Runs in memory."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, str], Run] = {}
+        self.caps: dict[str, int | None] = {}
+
+    async def open(
+        self, project: Project, name: RunName, cap: NanoDollars | None, token: Caller
+    ) -> Run:
+        run = self.runs.get((project, name))
+        if run is None:
+            run = Run(
+                id=RunId(f"{project}/{name}"),
+                name=name,
+                project=project,
+                is_open=True,
+                output_ceiling=None,
+            )
+            self.runs[project, name] = run
+            self.caps[run.id] = cap
+        return run
+
+    async def find(self, project: Project, name: RunName) -> Run | None:
+        return self.runs.get((project, name))
+
+
+class FakeCallers:
+    """The callers of some secrets."""
+
+    def __init__(self, callers: Mapping[str, Caller]) -> None:
+        self._callers = callers
+        self.failure: LedgerUnavailable | None = None
+
+    async def identify(self, secret: str, now: datetime) -> Caller | None:
+        if self.failure is not None:
+            raise self.failure
+        return self._callers.get(secret)
+
+
+class FakeKeys:
+    """One key for every provider."""
+
+    def __init__(self, secret: str | None) -> None:
+        self._secret = secret
+
+    def key(self, provider: Provider) -> str | None:
+        return self._secret
+
+
+class FakeCounter:
+    """Counts words: a token is what stands between spaces."""
+
+    def count(self, text: str, vocabulary: Vocabulary) -> int | None:
+        return len(text.split())
+
+    async def count_body(self, body: bytes, vocabulary: Vocabulary) -> int | None:
+        return len(body.split())

@@ -1,0 +1,226 @@
+"""The purse against a ledger in memory: what it holds, asks, flushes, and when it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from gateway.core.budget import BudgetKey, Hold, Scope, Short, Window
+from gateway.core.ids import Project, ReplicaId, TokenId, TraceId
+from gateway.core.money import NanoDollars
+from gateway.core.outcome import Outcome
+from gateway.core.traces import Trace
+from gateway.errors import LedgerUnavailable
+from gateway.exchange.purse import MOST_TRACES, Purse, Terms
+from tests.fakes import START, FakeClock, FakeLedger, FakeWitness
+from tests.waiting import eventually
+
+MONTH = BudgetKey(Scope.WORKSPACE, "", Window.MONTH, "2026-11-01")
+RUN = BudgetKey(Scope.RUN, "r", Window.TOTAL, "")
+BOTH = (MONTH, RUN)
+
+
+def trace(number: int = 0) -> Trace:
+    return Trace(
+        id=TraceId(f"trace-{number}"),
+        at=START,
+        token=TokenId("t"),
+        project=Project("p"),
+        run=None,
+        dialect="openai",
+        endpoint="chat/completions",
+        model_asked="m",
+        model=None,
+        provider=None,
+        stream=False,
+        status=200,
+        outcome=Outcome.COMPLETED,
+        code=None,
+        price_version="1",
+        latency_ms=1.0,
+        overhead_ms=1.0,
+    )
+
+
+class World:
+    """A purse with what it needs, and the loop it runs in."""
+
+    def __init__(
+        self, month: int | None = 1000, run: int | None = 100, share: float = 0.02
+    ) -> None:
+        self.clock = FakeClock()
+        self.ledger = FakeLedger({MONTH: month, RUN: run})
+        self.witness = FakeWitness()
+        self.purse = Purse(
+            self.ledger, ReplicaId("r1"), self.clock, Terms(15.0, share), self.witness
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Purse]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.purse.run)
+            yield self.purse
+            group.cancel_scope.cancel()
+
+    async def flushed(self) -> None:
+        """Wait until all that was settled is booked."""
+        count = len(self.ledger.sequences)
+        self.purse.record(trace())
+        await eventually(
+            lambda: len(self.ledger.sequences) > count and not self.purse.waiting_traces
+        )
+
+
+async def held(purse: Purse, amount: int) -> Hold:
+    hold = await purse.hold(BOTH, NanoDollars(amount))
+    assert isinstance(hold, Hold)
+    return hold
+
+
+async def test_a_hold_is_kept_in_every_budget_of_the_call_and_spent_for_what_was_used():
+    world = World()
+    async with world.running() as purse:
+        hold = await held(purse, 40)
+        purse.settle(hold, NanoDollars(25), trace(1))
+        await world.flushed()
+    assert world.ledger.spent == {MONTH: 25, RUN: 25}
+    assert world.ledger.traces[0].id == "trace-1"
+
+
+async def test_the_call_that_does_not_fit_is_told_the_budget_and_what_is_left_of_it():
+    world = World(run=100)
+    async with world.running() as purse:
+        await held(purse, 60)
+        short = await purse.hold(BOTH, NanoDollars(50))
+    assert short == Short(RUN, 40, 100)
+
+
+async def test_what_a_refused_call_had_earmarked_is_there_for_the_next():
+    world = World(run=100)
+    async with world.running() as purse:
+        await held(purse, 60)
+        assert isinstance(await purse.hold(BOTH, NanoDollars(50)), Short)
+        assert isinstance(await purse.hold(BOTH, NanoDollars(40)), Hold)
+
+
+async def test_concurrent_calls_on_a_small_cap_pass_until_it_is_full_and_no_further():
+    world = World(run=7 * 14, month=10_000)
+    answers: list[Hold | Short] = []
+
+    async def call() -> None:
+        answers.append(await world.purse.hold(BOTH, NanoDollars(14)))
+
+    async with world.running(), anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(call)
+    assert sum(isinstance(answer, Hold) for answer in answers) == 7
+    assert world.ledger.leased[RUN] <= 98
+
+
+async def test_many_waiting_calls_are_asked_for_in_few_grants():
+    world = World(run=None, month=None)
+    async with world.running() as purse, anyio.create_task_group() as group:
+        for _ in range(200):
+            group.start_soon(held, purse, 5)
+    assert world.ledger.grants <= 3
+
+
+async def test_a_lease_far_from_its_cap_grows_so_that_calls_stop_asking():
+    world = World(run=10**9, month=10**9)
+    async with world.running() as purse:
+        for _ in range(200):
+            purse.settle(await held(purse, 10), NanoDollars(10), trace())
+    assert world.ledger.grants <= 20
+
+
+async def test_a_call_cancelled_while_it_waits_leaves_the_money_in_the_lease():
+    world = World(run=100)
+    async with world.running() as purse:
+        world.ledger.gate = anyio.Event()
+        with anyio.move_on_after(0.05) as scope:
+            await purse.hold(BOTH, NanoDollars(100))
+        assert scope.cancelled_caught
+        world.ledger.gate.set()
+        assert isinstance(await purse.hold(BOTH, NanoDollars(100)), Hold)
+
+
+async def test_a_replica_whose_lease_has_ended_admits_nothing_until_it_is_renewed():
+    world = World()
+    world.clock.advance(15.0)
+    with pytest.raises(LedgerUnavailable):
+        await world.purse.hold(BOTH, NanoDollars(1))
+    async with world.running() as purse:
+        await eventually(lambda: purse.can_admit)
+        await held(purse, 1)
+
+
+async def test_a_lease_is_renewed_before_a_third_of_its_life_is_over():
+    world = World()
+    async with world.running():
+        world.clock.advance(5.0)
+        await eventually(lambda: world.ledger.renewals > 0)
+
+
+async def test_a_database_that_is_away_refuses_what_must_be_asked_and_keeps_what_was_settled():
+    world = World()
+    async with world.running() as purse:
+        hold = await held(purse, 40)
+        world.ledger.failure = LedgerUnavailable("gone")
+        with pytest.raises(LedgerUnavailable):
+            await purse.hold(BOTH, NanoDollars(60))
+        purse.settle(hold, NanoDollars(33), trace())
+        await eventually(lambda: "ledger_lost" in world.witness.names())
+        world.ledger.failure = None
+        await world.flushed()
+    assert world.ledger.spent[RUN] == 33
+    assert world.witness.names().count("ledger_back") >= 1
+
+
+async def test_a_flush_whose_commit_was_in_doubt_is_sent_again_under_the_same_number():
+    world = World()
+    async with world.running() as purse:
+        hold = await held(purse, 40)
+        world.ledger.fails_after_commit = True
+        purse.settle(hold, NanoDollars(33), trace())
+        await world.flushed()
+    assert world.ledger.spent == {MONTH: 33, RUN: 33}
+
+
+async def test_an_amount_above_its_hold_is_booked_whole_and_counted_as_overshoot():
+    world = World()
+    async with world.running() as purse:
+        purse.settle(await held(purse, 10), NanoDollars(15), trace())
+        await world.flushed()
+    assert world.ledger.spent[RUN] == 15
+    assert ("overshoot", 5) in world.witness.heard
+
+
+async def test_draining_gives_every_lease_back():
+    world = World()
+    async with world.running() as purse:
+        purse.settle(await held(purse, 10), NanoDollars(4), trace())
+    await world.purse.drain()
+    assert world.ledger.leased == {MONTH: 0, RUN: 0}
+    assert world.ledger.spent == {MONTH: 4, RUN: 4}
+
+
+async def test_idle_leases_go_back_and_a_closed_runs_lease_at_once():
+    world = World(month=10**6, run=10**6, share=1.0)
+    async with world.running() as purse:
+        for _ in range(3):
+            purse.settle(await held(purse, 10), NanoDollars(10), trace())
+        purse.close_run("r")
+        await world.flushed()
+        assert world.ledger.leased[RUN] == 0
+        world.clock.advance(1.5)
+        await world.flushed()
+        assert world.ledger.leased[MONTH] == 0
+
+
+async def test_traces_beyond_the_bound_are_dropped_and_counted_and_money_is_not():
+    world = World()
+    for number in range(MOST_TRACES + 3):
+        world.purse.record(trace(number))
+    assert world.witness.names() == ["traces_dropped"] * 3
+    assert world.purse.waiting_traces == MOST_TRACES
