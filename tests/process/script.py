@@ -1,0 +1,170 @@
+"""What the scripted provider is told to do with a request, and what it says.
+
+A `Script` is plain data, so that it can travel as JSON: in the request's own `metadata.script`, in
+an `x-script` header, or ahead of time for a model (`POST /_script`). Everything has a default, and
+the defaults are a well-behaved provider.
+
+Words are chosen so that counting is beyond dispute: each is one token in every vocabulary that
+OpenAI has published, with and without its leading space.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Usage = Literal["asked", "never", "always", "each", "twice"]
+Ending = Literal["complete", "reset", "close", "truncate", "hang", "error_event"]
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "is", "one", "dog", "run", "by")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How one request is answered. Times are seconds; counts are of tokens unless said otherwise."""
+
+    tokens: int = 16
+    """Output tokens wanted for each choice, before the request's own limit."""
+    text: str | None = None
+    """Say this instead of words, charged a token for each 4 characters begun."""
+    echo: bool = False
+    """Say the prompt's text instead of words, also in the arguments of a tool call."""
+    tool_arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the call that is made when the request offers tools."""
+    tokens_per_chunk: int = 1
+    ignore_max_tokens: bool = False
+
+    prompt_tokens: int | None = None
+    """What to charge for the prompt; otherwise a token for each 4 bytes of text, and 3 a message."""
+    cached_tokens: int = 0
+    """Of the prompt's tokens."""
+    reasoning_tokens: int = 0
+    """Thought unseen before the first chunk: produced and charged, never sent."""
+    extra_billed_tokens: int = 0
+    """Charged as completion beyond what was produced: a provider that bills past its bound."""
+    usage: Usage = "asked"
+    """asked: as OpenAI does; never; always, also unasked; each: in every chunk; twice: at the end."""
+
+    answer_after: float = 0.0
+    """Wait before the first byte of the answer."""
+    chunk_after: float = 0.0
+    """Wait before each chunk of a stream."""
+    pad_bytes: int = 0
+    """Bytes of padding in each chunk (OpenAI's `obfuscation` field)."""
+    write_bytes: int = 0
+    """Write a stream in pieces of this size, cutting events anywhere; 0 writes whole events."""
+    comments: bool = False
+    """Send an SSE comment before each chunk, as OpenRouter does."""
+
+    ending: Ending = "complete"
+    """reset: RST; close: FIN inside the body; truncate: a clean end without [DONE]; hang: silence."""
+    ending_after: int = 3
+    """Chunks with output that are sent before an ending other than complete; -1: not even a status.
+
+    More than there are: all but [DONE]. An answer that is no stream is cut in the middle.
+    """
+
+    status: int = 200
+    """400 and more: an error answer, nothing produced, nothing charged."""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    """Answer exactly this JSON with `status` (also with 200) and produce nothing."""
+
+
+def scripted(default: Script, said: Mapping[str, Any]) -> Script:
+    """Return `default` with what was said; a name that is no part of a script is a TypeError."""
+    return replace(default, **said)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one chunk carries, and the tokens it is charged for."""
+
+    text: str
+    tokens: int
+
+
+def speech(script: Script, wanted: str | None, limit: int | None) -> tuple[list[Piece], str]:
+    """Return the pieces of one choice and its finish reason.
+
+    `wanted` is a text to be said whole; without it words are. `limit` cuts both, by tokens.
+    """
+    tokens = list(_tokens(script, wanted))
+    reason = "stop"
+    if limit is not None and limit < len(tokens) and not script.ignore_max_tokens:
+        tokens, reason = tokens[:limit], "length"
+    size = script.tokens_per_chunk
+    chunks = (tokens[start : start + size] for start in range(0, len(tokens), size))
+    return [Piece("".join(chunk), len(chunk)) for chunk in chunks], reason
+
+
+def _tokens(script: Script, wanted: str | None) -> Iterator[str]:
+    if wanted is None:
+        return (f" {WORDS[index % len(WORDS)]}" for index in range(script.tokens))
+    return (wanted[start : start + 4] for start in range(0, len(wanted), 4))
+
+
+def prompt_text(body: Mapping[str, Any]) -> str:
+    """Return the text of all messages, one a line; parts that are not text count for nothing."""
+    return "\n".join(_content(message) for message in body.get("messages", ()))
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text", "") for part in content)
+
+
+def charged_prompt(script: Script, body: Mapping[str, Any]) -> int:
+    if script.prompt_tokens is not None:
+        return script.prompt_tokens
+    offered = json.dumps(body["tools"]) if body.get("tools") else ""
+    text = prompt_text(body) + offered
+    return 3 + 3 * len(body.get("messages", ())) + tokens_of(text)
+
+
+def tokens_of(text: str) -> int:
+    """Return a token for each 4 bytes begun: less than any bound by bytes, and easy to check."""
+    return -(-len(text.encode()) // 4)
+
+
+def called_tool(body: Mapping[str, Any]) -> str | None:
+    """Return the tool to call: one is offered, none was answered yet, and calling is not forbidden."""
+    messages = body.get("messages") or [{}]
+    if not body.get("tools") or messages[-1].get("role") == "tool":
+        return None
+    match body.get("tool_choice", "auto"):
+        case "none":
+            return None
+        case {"function": {"name": str(name)}}:
+            return name
+        case _:
+            return str(body["tools"][0]["function"]["name"])
+
+
+def json_answer(script: Script, body: Mapping[str, Any]) -> str | None:
+    """Return the JSON text that the request's `response_format` asks for, or None for prose."""
+    match body.get("response_format"):
+        case {"type": "json_object"}:
+            return json.dumps({"answer": " ".join(WORDS[: script.tokens])})
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return json.dumps(_example(schema))
+        case _:
+            return None
+
+
+_SCALARS = {"integer": 1, "number": 1, "boolean": True, "null": None}
+
+
+def _example(schema: Mapping[str, Any]) -> object:
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: _example(inner) for name, inner in properties.items()}
+        case "array":
+            return [_example(schema.get("items", {}))]
+        case kind:
+            return _SCALARS.get(str(kind), "cat")
