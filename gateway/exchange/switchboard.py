@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateway.core.ids import KillId
 from gateway.core.limits import Kill, Limits, Target, is_killed, killed, killing
 from gateway.core.outcome import Ending, Killed, ShutDown
 
@@ -27,7 +28,7 @@ class Switchboard:
         self.limits = limits
         self._running: set[Running] = set()
 
-    def apply(self, limits: Limits) -> dict[str, int]:
+    def apply(self, limits: Limits) -> dict[KillId, int]:
         """Put new limits in force; return how many running calls each new kill switch cut."""
         known = {kill.id for kill in self.limits.kills}
         self.limits = limits

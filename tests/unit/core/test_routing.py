@@ -1,0 +1,92 @@
+"""From the name a client asks for to the model it means."""
+
+from collections import Counter
+
+import pytest
+
+from gateway.core.ids import ModelName, Provider
+from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule, Vocabulary
+from gateway.core.refusal import Code, Refused
+from gateway.core.routing import WeightedModel, directory, pick
+
+RATES = Rates(
+    input=1,
+    output=1,
+    cached_input=1,
+    cache_write=1,
+    cache_write_1h=1,
+    audio_input=1,
+    audio_output=1,
+    image_output=1,
+)
+
+
+def model(name: str) -> Model:
+    provider, _, own = name.partition("/")
+    return Model(
+        name=ModelName(name),
+        provider=Provider(provider),
+        upstream_name=own,
+        tiers={DEFAULT_TIER: Schedule(RATES)},
+        max_output_tokens=None,
+        context_tokens=None,
+        vocabulary=Vocabulary.UNKNOWN,
+        hidden_reasoning=False,
+    )
+
+
+BOOK = PriceBook(
+    "1",
+    {m.name: m for m in map(model, ["openai/gpt-4o", "azure/gpt-4o", "openai/gpt-5", "groq/a/b"])},
+)
+FAST = (
+    WeightedModel(ModelName("openai/gpt-5"), 95),
+    WeightedModel(ModelName("groq/a/b"), 5),
+)
+NAMES = directory(BOOK, [Provider("openai"), Provider("azure"), Provider("groq")], {"fast": FAST})
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("openai/gpt-4o", "openai/gpt-4o"), ("gpt-5", "openai/gpt-5"), ("a/b", "groq/a/b")],
+)
+def test_a_full_name_and_a_bare_one_that_is_unique_are_found(asked: str, found: str):
+    answer = NAMES.find(asked, "r1")
+    assert isinstance(answer, Model)
+    assert answer.name == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("gpt-4o", Code.MODEL_NOT_FOUND),
+        ("nobody/gpt-4o", Code.MODEL_NOT_FOUND),
+        ("gpt-7", Code.MODEL_NOT_FOUND),
+        ("", Code.MODEL_NOT_FOUND),
+        ("openai/gpt-7", Code.PRICE_UNKNOWN),
+        ("OpenAI/gpt-4o", Code.MODEL_NOT_FOUND),
+        ("openai/gpt-4o ", Code.PRICE_UNKNOWN),
+    ],
+)
+def test_any_other_name_is_refused_without_being_quoted(asked: str, code: Code):
+    answer = NAMES.find(asked, "r1")
+    assert isinstance(answer, Refused)
+    assert answer.code is code
+    assert "gpt-7" not in answer.message
+
+
+def test_an_ambiguous_name_is_refused_with_the_choice():
+    answer = NAMES.find("gpt-4o", "r1")
+    assert isinstance(answer, Refused)
+    assert "openai/gpt-4o" in answer.message
+    assert "azure/gpt-4o" in answer.message
+
+
+def test_a_run_always_meets_the_same_model_behind_a_name():
+    assert len({pick(FAST, "run-7") for _ in range(20)}) == 1
+
+
+def test_runs_are_spread_by_weight():
+    picks = Counter(pick(FAST, f"run-{i}") for i in range(10_000))
+    assert 9_300 <= picks[ModelName("openai/gpt-5")] <= 9_700
+    assert pick((WeightedModel(ModelName("a"), 0), WeightedModel(ModelName("b"), 1)), "x") == "b"
