@@ -9,7 +9,7 @@ import anyio
 
 from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need, decide
 from gateway.core.calls import Timeouts
-from gateway.core.ids import Project, Provider, ReplicaId, RunId, RunName
+from gateway.core.ids import Project, Provider, ReplicaId, RunId, RunName, TraceId
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
 from gateway.core.pricing import Vocabulary
@@ -48,6 +48,7 @@ class FakeLedger:
         self.caps = dict(caps)
         self.spent: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
         self.leased: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
+        self.overshoot: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
         self.traces: list[Trace] = []
         self.sequences: list[int] = []
         self.grants = self.renewals = 0
@@ -96,6 +97,7 @@ class FakeLedger:
             for line in lines:
                 self.spent[line.key] = self.spent.get(line.key, 0) + line.spent
                 self.leased[line.key] = self.leased.get(line.key, 0) - line.lease_ended
+                self.overshoot[line.key] = self.overshoot.get(line.key, 0) + line.overshoot
             self.traces.extend(traces)
         if self.fails_after_commit:
             self.fails_after_commit = False
@@ -127,8 +129,17 @@ class FakeWitness:
     def traces_dropped(self, count: int) -> None:
         self.heard.append(("traces_dropped", count))
 
-    def overshoot(self, amount: NanoDollars) -> None:
-        self.heard.append(("overshoot", amount))
+    def overshoot(self, nusd: int, trace: TraceId) -> None:
+        self.heard.append(("overshoot", nusd))
+
+    def upstream_failed(self, provider: Provider, kind: str, trace: TraceId) -> None:
+        self.heard.append(("upstream_failed", kind))
+
+    def stream_opened(self) -> None:
+        self.heard.append(("stream_opened", None))
+
+    def stream_closed(self) -> None:
+        self.heard.append(("stream_closed", None))
 
     def ledger_lost(self, reason: str) -> None:
         self.heard.append(("ledger_lost", reason))

@@ -49,7 +49,23 @@ class Reporter(Protocol):
         ...
 
     def refused(self, code: Code) -> None:
-        """A request was refused, whoever sent it."""
+        """A request was refused whose sender is not known, so that it leaves no trace."""
+        ...
+
+    def overshoot(self, nusd: int, trace: TraceId) -> None:
+        """A provider billed so much more than the bound that it was given."""
+        ...
+
+    def upstream_failed(self, provider: Provider, kind: str, trace: TraceId) -> None:
+        """A provider did not answer as HTTP."""
+        ...
+
+    def stream_opened(self) -> None:
+        """A stream began."""
+        ...
+
+    def stream_closed(self) -> None:
+        """A stream ended, however it did."""
         ...
 
 
@@ -297,17 +313,26 @@ class Pipeline:
     async def _send(self, progress: Progress) -> None:
         """Send a call that is held for, and settle it however it ends."""
         owned = self._owned(progress)
+        is_stream = progress.wanted.asked.stream
+        if is_stream:
+            self._reporter.stream_opened()
         try:
-            progress.sent_at = self._clock.monotonic()
             await self._relay.run(owned, self._request(progress), progress.client)
         finally:
             owned.end(ShutDown())
             self._settle(progress, owned)
+            if is_stream:
+                self._reporter.stream_closed()
 
     def _settle(self, progress: Progress, owned: Owned) -> None:
         trace = records.ended(progress, owned, self._clock.monotonic(), self._price_version)
         self._purse.settle(progress.hold, trace.cost_nusd, trace)
         self._reporter.call_ended(trace)
+        if trace.cost_nusd > trace.bound_nusd:
+            self._reporter.overshoot(trace.cost_nusd - trace.bound_nusd, trace.id)
+        if owned.failure is not None:
+            kind = type(owned.failure).__name__
+            self._reporter.upstream_failed(progress.model.provider, kind, trace.id)
 
     def _owned(self, progress: Progress) -> Owned:
         wanted, model = progress.wanted, progress.model
@@ -336,9 +361,11 @@ class Pipeline:
     def _request(self, progress: Progress) -> PreparedRequest:
         wanted, model = progress.wanted, progress.model
         adapter = self.standing.adapters[model.provider]
+        progress.sent_at = self._clock.monotonic()
         change = Change(
             model=model.upstream_name,
             output_tokens=progress.offer.ceiling,
+            ceiling_field=adapter.host.ceiling_field,
             reports_usage=_adds_usage(wanted, adapter),
             names_tier=adapter.host.has_tiers,
         )
@@ -356,8 +383,9 @@ class Pipeline:
         return self._purse.remaining(deciding.run_budget(progress.run))
 
     async def _refuse(self, progress: Progress, refused: Refused) -> None:
-        self._reporter.refused(refused.code)
-        if hasattr(progress, "caller"):
+        if not hasattr(progress, "caller"):
+            self._reporter.refused(refused.code)
+        else:
             trace = records.refused(progress, refused, self._clock.monotonic(), self._price_version)
             self._purse.record(trace)
             self._reporter.call_ended(trace)

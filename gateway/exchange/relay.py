@@ -77,6 +77,7 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     status: int | None = None
     answered_at: float | None = None
     upstream_ended_at: float | None = None
+    failure: UpstreamFailed | None = None
 
     def end(self, ending: Ending) -> None:
         """Record how the call ended, if nothing ended it before."""
@@ -122,6 +123,7 @@ class Relay:
                 owned.answered_at = owned.monotonic()
                 return await _pass(owned, response, client)
         except UpstreamFailed as error:
+            owned.failure = error
             return _failure(error)
         finally:
             owned.upstream_ended_at = owned.upstream_ended_at or owned.monotonic()

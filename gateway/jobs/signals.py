@@ -4,13 +4,14 @@ A notice makes it quick, a poll makes it sure: what was notified while the conne
 read when it is back, and everything is read again every third of a lease's life in any case.
 """
 
+from collections.abc import Iterable
 from typing import Final, Protocol, assert_never
 
 import anyio
 from msgspec import structs
 
 from gateway.core.ids import KillId, ReplicaId
-from gateway.core.limits import Kill
+from gateway.core.limits import Kill, KillScope
 from gateway.errors import LedgerUnavailable
 from gateway.exchange.purse import Purse
 from gateway.exchange.switchboard import Switchboard
@@ -45,8 +46,8 @@ class Witness(Protocol):
         """A kill switch was applied here, and cut so many running calls."""
         ...
 
-    def kills(self, kills: tuple[Kill, ...]) -> None:
-        """These kill switches are on."""
+    def kills(self, scopes: Iterable[KillScope]) -> None:
+        """Kill switches of these scopes are on."""
         ...
 
 
@@ -102,7 +103,7 @@ class Signals:
             structs.replace(self._board.limits, kills=standing.kills, caps=standing.caps)
         )
         self._cut.update(cut)
-        self._witness.kills(standing.kills)
+        self._witness.kills(kill.scope for kill in standing.kills)
         for kill in standing.kills:
             if kill.id in self._cut:
                 await self._limits.acknowledge(kill.id, self._replica, self._cut[kill.id])

@@ -187,13 +187,13 @@ async def test_a_flush_whose_commit_was_in_doubt_is_sent_again_under_the_same_nu
     assert world.ledger.spent == {MONTH: 33, RUN: 33}
 
 
-async def test_an_amount_above_its_hold_is_booked_whole_and_counted_as_overshoot():
+async def test_an_amount_above_its_hold_is_booked_whole_and_as_overshoot():
     world = World()
     async with world.running() as purse:
         purse.settle(await held(purse, 10), NanoDollars(15), trace())
         await world.flushed()
     assert world.ledger.spent[RUN] == 15
-    assert ("overshoot", 5) in world.witness.heard
+    assert world.ledger.overshoot[RUN] == 5
 
 
 async def test_draining_gives_every_lease_back():
