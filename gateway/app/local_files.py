@@ -1,0 +1,94 @@
+"""What the state folder keeps beside the database: the token pepper, and this host's admin token.
+
+Both are readable by their owner alone. The pepper may come from the environment instead, which it
+must where several hosts share one database.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.core.credentials import PEPPER_BYTES
+from gateway.errors import ConfigurationInvalid, StateUnusable
+
+PEPPER_VARIABLE: Final = "GATEWAY_TOKEN_PEPPER"
+_PEPPER: Final = "token_pepper"
+ADMIN: Final = "admin.json"
+
+
+class LocalAdmin(msgspec.Struct, frozen=True):
+    """Where this host's gateway is, and the token that its commands use."""
+
+    url: str
+    token: str
+
+
+def pepper(folder: Path, environ: Mapping[str, str]) -> bytes:
+    """Return the token pepper: the environment's, else the folder's, made if there is none.
+
+    Raises:
+        ConfigurationInvalid: the environment's is not 64 hexadecimal digits.
+        StateUnusable: the folder's can't be read or written.
+    """
+    given = environ.get(PEPPER_VARIABLE)
+    if given:
+        return _decode(given, PEPPER_VARIABLE)
+    path = folder / _PEPPER
+    try:
+        _create(path, secrets.token_hex(PEPPER_BYTES).encode())
+    except FileExistsError:
+        return _decode(_read(path).decode("ascii", "replace"), str(path))
+    except OSError as error:
+        raise StateUnusable(f"{path}: {error.strerror}") from error
+    return _decode(_read(path).decode("ascii"), str(path))
+
+
+def read_admin(folder: Path) -> LocalAdmin | None:
+    """Return this host's admin token; None where none was written, or none that can be read."""
+    try:
+        return msgspec.json.decode((folder / ADMIN).read_bytes(), type=LocalAdmin)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def write_admin(folder: Path, admin: LocalAdmin) -> None:
+    """Write this host's admin token, in one step, readable by its owner alone."""
+    path = folder / ADMIN
+    fresh = path.with_suffix(f".{os.getpid()}")
+    try:
+        fresh.unlink(missing_ok=True)
+        _create(fresh, msgspec.json.encode(admin))
+        fresh.replace(path)
+    except OSError as error:
+        raise StateUnusable(f"{path}: {error.strerror}") from error
+
+
+def _decode(text: str, where: str) -> bytes:
+    try:
+        value = bytes.fromhex(text.strip())
+    except ValueError:
+        value = b""
+    if len(value) != PEPPER_BYTES or len(set(value)) == 1:
+        raise ConfigurationInvalid(
+            f"{where}: not {2 * PEPPER_BYTES} hexadecimal digits of a random key"
+        )
+    return value
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StateUnusable(f"{path}: {error.strerror}") from error
+
+
+def _create(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
