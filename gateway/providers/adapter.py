@@ -42,11 +42,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `output_tokens` is written where it is not None (the ceiling, for one choice), `reports_usage` is
     set when a stream must be asked to report its usage, `names_tier` when a missing service tier
-    must be said so that the provider's account default can't make the call dearer.
+    must be said so that the provider's account default can't make the call dearer. `ceiling_field`
+    is the host's, for a ceiling that the request did not name in a way that the host heeds.
     """
 
     model: str
     output_tokens: int | None
+    ceiling_field: str = "max_completion_tokens"
     reports_usage: bool
     names_tier: bool
 
@@ -136,6 +138,8 @@ class Host(Protocol):
     """Whether a stream may be asked to report its usage (some refuse the field)."""
     has_tiers: bool
     """Whether a missing service tier is answered by the account's default, which may be dearer."""
+    ceiling_field: str
+    """The field that certainly bounds this host's output, where a dialect has several."""
 
     def request(
         self, endpoint: Endpoint, body: bytes, *, key: str | None, passed: Headers, streams: bool
