@@ -1,0 +1,64 @@
+"""OpenAI's chat completions and embeddings, as its own API and many hosts' speak them.
+
+Sources: OpenAI's API reference and its SDKs' types and stream readers (openai 2.54 and 3.57); what
+other hosts do differently is said where it matters.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.core.events import Event
+from gateway.core.pricing import Model
+from gateway.core.refusal import Refused
+from gateway.providers.adapter import Answer, Change, Endpoint, Wanted
+from gateway.providers.dialects.chat_completions import (
+    answers,
+    embeddings,
+    refusals,
+    request,
+    rewrite,
+    strict_json,
+)
+from gateway.providers.dialects.chat_completions.streams import ChatStream
+
+PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
+"""The client's headers that go on to the provider: none that names a client, a key or a place."""
+
+
+class ChatCompletions:
+    """The dialect. It keeps nothing between calls."""
+
+    name = "openai"
+
+    def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
+        """Return what a body asks for, or why it is refused."""
+        read = strict_json.read(body)
+        if isinstance(read, strict_json.Malformed):
+            return request.invalid(None, f"The body can't be used: {read.reason}.")
+        if endpoint is Endpoint.EMBEDDINGS:
+            return embeddings.read(read)
+        return request.read(read)
+
+    def write(self, wanted: Wanted, change: Change) -> bytes:
+        """Return the body to send."""
+        return rewrite.write(wanted, change)
+
+    def stream(self, wanted: Wanted, *, hides_usage: bool) -> ChatStream:
+        """Return a reader of the streamed answer."""
+        return ChatStream(choices=wanted.asked.choices, hides_usage=hides_usage)
+
+    def whole(self, endpoint: Endpoint, body: bytes) -> Sequence[Event]:
+        """Return what a complete answer says; nothing where it is not this API's answer at all."""
+        return answers.whole(body, makes_output=endpoint is Endpoint.CHAT_COMPLETIONS)
+
+    def refusal(self, refused: Refused) -> Answer:
+        """Return a refusal for OpenAI's SDKs."""
+        return refusals.refusal(refused)
+
+    def cut(self, refused: Refused) -> bytes:
+        """Return the error event that ends a stream early."""
+        return refusals.cut(refused)
+
+    def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
+        """Return the listing of models and operators' names."""
+        return refusals.models(models, aliases)

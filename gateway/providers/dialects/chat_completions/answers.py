@@ -1,0 +1,236 @@
+"""What one JSON answer says, a chunk of a stream or a whole one: text, usage, who served it.
+
+The usual shape is decoded by type, and nothing but what is acted on becomes a Python object. What
+does not fit, or is JSON only to a lenient reader (NaN, lone surrogates, bytes that are not UTF-8),
+is read again, slowly, and there every text counts as output: what is strange costs its most.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gateway.core.events import Broken, Delta, Event, Served, Usage
+from gateway.providers.dialects.chat_completions import accounts
+from gateway.providers.dialects.chat_completions.strict_json import has_duplicates
+
+MOST_LABEL: Final = 256
+"""Characters of a model's or tier's name; a longer one is not taken for a name."""
+
+
+class Called(msgspec.Struct, frozen=True, gc=False):
+    """A call of a function or custom tool, or a part of one."""
+
+    name: str | None = None
+    arguments: str | None = None
+    input: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """One tool call."""
+
+    function: Called | None = None
+    custom: Called | None = None
+
+
+class Audio(msgspec.Struct, frozen=True, gc=False):
+    """Spoken output, as far as it is text."""
+
+    transcript: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What the model produced: a `delta` of a stream or a `message`."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Called | None = None
+    audio: Audio | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """One choice. `text` is a legacy completion's, and all text of a choice that was read slowly."""
+
+    index: int = 0
+    delta: Said | None = None
+    message: Said | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """One chunk or answer. `data` are embeddings."""
+
+    choices: list[Choice] | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    x_groq: dict[str, Any] | None = None
+    object: str | None = None
+    data: msgspec.Raw | None = None
+
+
+def read(document: bytes) -> Answer | None:
+    """Return what a JSON document says; None where it is not a JSON object to anyone."""
+    try:
+        return _DECODER.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_slowly(document)
+
+
+def text(answer: Answer) -> str:
+    """Return all that the model produced in an answer, of all its choices."""
+    choices = answer.choices
+    if not choices:
+        return ""
+    if len(choices) == 1:
+        return _text(choices[0])
+    return "".join(map(_text, choices))
+
+
+def is_broken(answer: Answer) -> bool:
+    """Return whether an answer is an error, wholly or beside its choices.
+
+    Hosts of the older form say `"object": "error"` (vLLM before 0.9, Mistral).
+    """
+    if answer.error or (answer.object == "error" and not answer.choices):
+        return True
+    return answer.x_groq is not None and bool(answer.x_groq.get("error"))
+
+
+def usage(answer: Answer, document: bytes, *, makes_output: bool) -> Usage | None:
+    """Return an answer's account if it has one that can be trusted."""
+    values = answer.usage or (answer.x_groq or {}).get("usage")
+    if not isinstance(values, dict) or _is_ambiguous(document):
+        return None
+    return accounts.read(values, makes_output=makes_output)
+
+
+def label(name: str | None) -> str | None:
+    """Return a model's or tier's name, None where it can't be one."""
+    return name if name and len(name) <= MOST_LABEL and name.isprintable() else None
+
+
+def whole(document: bytes, *, makes_output: bool) -> Sequence[Event]:
+    """Return what a complete answer says, its usage last; nothing where it is no answer at all."""
+    answer = read(document)
+    if answer is None or (answer.choices is None and answer.data is None and not is_broken(answer)):
+        return ()
+    return tuple(_events(answer, document, makes_output=makes_output))
+
+
+def _events(answer: Answer, document: bytes, *, makes_output: bool) -> Iterator[Event]:
+    if answer.model or answer.service_tier:
+        yield Served(label(answer.model), label(answer.service_tier))
+    produced = text(answer)
+    if produced:
+        yield Delta(produced)
+    if is_broken(answer):
+        yield Broken()
+    reported = usage(answer, document, makes_output=makes_output)
+    if reported is not None:
+        yield reported
+
+
+def _text(choice: Choice) -> str:
+    said = choice.delta or choice.message
+    if said is None:
+        return choice.text or ""
+    produced = said.content or ""
+    if said.tool_calls:
+        produced += "".join(map(_called, said.tool_calls))
+    for more in (said.reasoning_content, said.reasoning, said.refusal):
+        if more:
+            produced += more
+    if said.function_call is not None:
+        produced += _arguments(said.function_call)
+    if said.audio is not None:
+        produced += said.audio.transcript or ""
+    return produced
+
+
+def _called(call: ToolCall) -> str:
+    return _arguments(call.function) + _arguments(call.custom)
+
+
+def _arguments(called: Called | None) -> str:
+    if called is None:
+        return ""
+    return f"{called.name or ''}{called.arguments or ''}{called.input or ''}"
+
+
+def _is_ambiguous(document: bytes) -> bool:
+    """Return whether an account may be read in two ways, having a member twice.
+
+    A large answer is not read again for it: there each name has to be the only one of its kind.
+    """
+    if len(document) <= _MOST_CHECKED:
+        return has_duplicates(document)
+    return any(document.count(name) > 1 for name in _ACCOUNT_NAMES)
+
+
+def _read_slowly(document: bytes) -> Answer | None:
+    try:
+        values = json.loads(document.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict):
+        return None
+    choices = values.get("choices")
+    reported = values.get("usage")
+    return Answer(
+        choices=list(map(_choice, choices)) if isinstance(choices, list) else None,
+        model=_string(values.get("model")),
+        service_tier=_string(values.get("service_tier")),
+        usage=reported if isinstance(reported, dict | None) else {},
+        error=values.get("error"),
+        x_groq=x_groq if isinstance(x_groq := values.get("x_groq"), dict) else None,
+        object=_string(values.get("object")),
+        data=msgspec.Raw(b"[]") if isinstance(values.get("data"), list) else None,
+    )
+
+
+def _choice(value: object) -> Choice:
+    if not isinstance(value, dict):
+        return Choice()
+    index = value.get("index")
+    said = [value.get(name) for name in ("delta", "message", "text")]
+    return Choice(
+        index=index if type(index) is int else 0,
+        text="".join(_strings(said)),
+        finish_reason=_string(value.get("finish_reason")),
+    )
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield every text in a JSON value, in any order, without recursion."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str(found):
+                yield found.encode("utf-8", "replace").decode()
+            case dict(members):
+                left.extend(members.values())
+            case list(items):
+                left.extend(items)
+            case _:
+                pass
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+_MOST_CHECKED: Final = 64 << 10
+_ACCOUNT_NAMES: Final = (
+    b'"usage"',
+    b'"prompt_tokens"',
+    b'"completion_tokens"',
+    b'"total_tokens"',
+)
+_DECODER: Final = msgspec.json.Decoder(Answer)

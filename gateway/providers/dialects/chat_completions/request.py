@@ -1,0 +1,281 @@
+"""What a chat request asks for, read strictly where money depends on it and not at all elsewhere.
+
+A field that nobody here knows passes untouched, so that a provider's new one works on the day it
+appears. Where such a field may stand for input that the body does not contain, the call is bounded
+by the model's whole context; where it may cost what no bound covers, the call is refused.
+Refusals name the field and what is allowed, and quote nothing of the request but a number.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.core.calls import Asked
+from gateway.core.refusal import Code, Refused
+from gateway.providers.adapter import Endpoint, Wanted
+from gateway.providers.dialects.chat_completions.strict_json import Body
+
+Values = Mapping[str, Any]
+
+MOST_TOKENS: Final = 10**7
+MOST_CHOICES: Final = 128
+MOST_NAME: Final = 256
+MOST_TIER: Final = 64
+
+CEILINGS: Final = ("max_completion_tokens", "max_tokens")
+"""The fields that bound the output of one choice: today's name, and the one it had before."""
+
+OVERRIDES: Final = frozenset(
+    {
+        # LiteLLM's: another endpoint, key or price.
+        "api_base",
+        "api_key",
+        "api_type",
+        "api_version",
+        "base_url",
+        "custom_llm_provider",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "fallbacks",
+        "input_cost_per_token",
+        "model_list",
+        "output_cost_per_token",
+        "user_config",
+        # OpenRouter's: another model, provider or plugin.
+        "models",
+        "plugins",
+        "provider",
+        "route",
+    }
+)
+"""Fields by which a request would choose where it goes or what it costs, instead of the gateway."""
+
+UNBOUNDED: Final[Mapping[str, str]] = {
+    "prediction": "rejected prediction tokens are billed as output beyond the ceiling",
+    "web_search_options": "searches are billed per use",
+    "search_parameters": "searches are billed per use",
+    "background": "the call would run on after its answer",
+    "deferred": "the call would run on after its answer",
+}
+"""Fields whose cost no bound covers, and why.
+
+`prediction`: OpenAI's guide on predicted outputs bills rejected tokens as completion tokens and
+does not allow `max_completion_tokens` beside it (developers.openai.com, November 2026).
+"""
+
+STORED_INPUT: Final = frozenset({"conversation", "previous_response_id", "prompt"})
+"""Fields that refer to input which the provider keeps."""
+
+MESSAGE_FIELDS: Final = frozenset(
+    {
+        "annotations",
+        "cache_control",
+        "content",
+        "function_call",
+        "name",
+        "partial",
+        "prefix",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "role",
+        "tool_call_id",
+        "tool_calls",
+    }
+)
+"""The members of a message that are all text. Any other may stand for more than its bytes."""
+
+PART_FIELDS: Final = frozenset({"cache_control", "refusal", "text", "type"})
+
+
+def read(body: Body) -> Wanted | Refused:
+    """Return what a chat request asks for, or the first thing that is wrong with it."""
+    for check in _CHECKS:
+        refused = check(body.values)
+        if refused is not None:
+            return refused
+    values = body.values
+    is_stream = values.get("stream") is True
+    options = values.get("stream_options") or {}
+    return Wanted(
+        endpoint=Endpoint.CHAT_COMPLETIONS,
+        asked=Asked(
+            model=values["model"],
+            stream=is_stream,
+            output_tokens=_output_tokens(values),
+            choices=max(values.get("n") or 1, values.get("best_of") or 1),
+            text_bytes=body.text_bytes,
+            messages=len(values["messages"]),
+            tools=len(values.get("tools") or ()) + len(values.get("functions") or ()),
+            schema_bytes=_schema_bytes(body),
+            hides_input=_hides_input(values),
+            audio_output="audio" in (values.get("modalities") or ()),
+            tier=values.get("service_tier"),
+        ),
+        fields=body.members,
+        wants_usage=is_stream and options.get("include_usage") is True,
+    )
+
+
+def invalid(param: str | None, message: str) -> Refused:
+    """Return the refusal of a request that is wrong in itself."""
+    return Refused(Code.INVALID_REQUEST, message, param=param)
+
+
+def check_model(values: Values) -> Refused | None:
+    """Refuse a model that is not a name: 1 to 256 printable characters."""
+    model = values.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MOST_NAME or not model.isprintable():
+        return invalid("model", f"model must be a text of 1 to {MOST_NAME} printable characters.")
+    return None
+
+
+def check_overrides(values: Values) -> Refused | None:
+    """Refuse fields that would choose another place, key, model or price than the gateway's."""
+    if OVERRIDES.isdisjoint(values):
+        return None
+    name = min(OVERRIDES & values.keys())
+    return invalid(name, f"{name} is decided by the gateway and can't be sent; remove it.")
+
+
+def check_stream(values: Values) -> Refused | None:
+    """Refuse a `stream` that is not true, false or null, and options that are not an object."""
+    if not _is_flag(values.get("stream")):
+        return invalid("stream", "stream must be true or false.")
+    options = values.get("stream_options")
+    if options is None:
+        return None
+    if not isinstance(options, dict):
+        return invalid("stream_options", "stream_options must be an object.")
+    if not _is_flag(options.get("include_usage")):
+        return invalid("stream_options", "stream_options.include_usage must be true or false.")
+    return None
+
+
+def _is_flag(value: object) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _check_unbounded(values: Values) -> Refused | None:
+    if UNBOUNDED.keys().isdisjoint(values):
+        return None
+    for name, why in UNBOUNDED.items():
+        value = values.get(name)
+        if value is not None and value is not False:
+            message = f"The cost of {name} can't be bounded: {why}. Remove it."
+            return Refused(Code.BOUND_UNKNOWN, message, param=name)
+    return None
+
+
+def _check_numbers(values: Values) -> Refused | None:
+    for name, most in _NUMBERS.items():
+        value = values.get(name)
+        # A bool is an int to Python, and 1e2 may be one to a provider: only digits are digits.
+        if value is not None and not (type(value) is int and 1 <= value <= most):
+            found = f", not {value}" if _is_short_number(value) else ""
+            return invalid(name, f"{name} must be a whole number from 1 to {most:,}{found}.")
+    return None
+
+
+def _is_short_number(value: object) -> bool:
+    return type(value) in {int, float} and abs(value) <= 10**18  # type: ignore[arg-type]
+
+
+def _check_tier(values: Values) -> Refused | None:
+    tier = values.get("service_tier")
+    if tier is None or (
+        isinstance(tier, str) and 0 < len(tier) <= MOST_TIER and tier.isprintable()
+    ):
+        return None
+    return invalid("service_tier", f"service_tier must be a text of 1 to {MOST_TIER} characters.")
+
+
+def _check_messages(values: Values) -> Refused | None:
+    if _is_list_of_objects(values.get("messages")):
+        return None
+    return invalid("messages", "messages must be an array of objects.")
+
+
+def _check_tools(values: Values) -> Refused | None:
+    for name in ("tools", "functions"):
+        tools = values.get(name)
+        if tools is not None and not _is_list_of_objects(tools):
+            return invalid(name, f"{name} must be an array of objects.")
+    for tool in values.get("tools") or ():
+        if tool.get("type", "function") not in _TOOL_TYPES:
+            return Refused(
+                Code.BOUND_UNKNOWN,
+                "Only tools of type function or custom can be bounded: the provider bills its own "
+                "tools per use. Remove the others.",
+                param="tools",
+            )
+    return None
+
+
+def _check_modalities(values: Values) -> Refused | None:
+    modalities = values.get("modalities")
+    if modalities is None or isinstance(modalities, list):
+        return None
+    return invalid("modalities", "modalities must be an array of texts.")
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _output_tokens(values: Values) -> int | None:
+    """Return the larger limit where both are given, since a provider may heed either."""
+    given = [values[name] for name in CEILINGS if values.get(name) is not None]
+    return max(given, default=None)
+
+
+def _schema_bytes(body: Body) -> int:
+    """Return the size of the schemas that a provider may repeat in its prompt."""
+    return sum(len(bytes(body.members[name])) for name in _SCHEMAS if name in body.members)
+
+
+def _hides_input(values: Values) -> bool:
+    if not STORED_INPUT.isdisjoint(values):
+        return True
+    return not all(map(_is_text, values["messages"]))
+
+
+def _is_text(message: Mapping[str, Any]) -> bool:
+    """Return whether all that a message makes the model read is in its bytes."""
+    if not message.keys() <= MESSAGE_FIELDS:
+        others = message.keys() - MESSAGE_FIELDS
+        if any(message[name] is not None for name in others):
+            return False
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return True
+    return isinstance(content, list) and all(map(_is_text_part, content))
+
+
+def _is_text_part(part: object) -> bool:
+    if not isinstance(part, dict):
+        return isinstance(part, str)
+    return part.keys() <= PART_FIELDS and part.get("type") in _PART_TYPES
+
+
+_NUMBERS: Final = {
+    "max_completion_tokens": MOST_TOKENS,
+    "max_tokens": MOST_TOKENS,
+    "n": MOST_CHOICES,
+    "best_of": MOST_CHOICES,
+}
+# Lists, since a value that is looked up in them may be unhashable.
+_TOOL_TYPES: Final = ["custom", "function"]
+_PART_TYPES: Final = ["refusal", "text"]
+_SCHEMAS: Final = ("response_format", "guided_json", "structured_outputs")
+_CHECKS: Final[tuple[Callable[[Values], Refused | None], ...]] = (
+    check_model,
+    check_overrides,
+    check_stream,
+    _check_unbounded,
+    _check_numbers,
+    _check_tier,
+    _check_messages,
+    _check_tools,
+    _check_modalities,
+)
