@@ -1,5 +1,6 @@
 """The one private PostgreSQL of the store tests, and a fresh database of it for each test."""
 
+import asyncio
 import itertools
 import shutil
 import tempfile
@@ -74,6 +75,20 @@ def wait_until(claim: Callable[[], bool], what: str, seconds: float = 10.0) -> N
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds} s: {what}")
         time.sleep(0.005)
+
+
+async def until(claim: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Wait for a condition while the event loop goes on."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {what}")
+        await asyncio.sleep(0.005)
+
+
+def owner(pid: int | None) -> int:
+    """Return the uid that a process runs as."""
+    return Path(f"/proc/{pid}").stat().st_uid
 
 
 def is_running(pid: int) -> bool:
