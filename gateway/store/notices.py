@@ -1,0 +1,90 @@
+"""What one gateway tells the others by NOTIFY: only that something changed, never what it is now.
+
+A notice can be lost with its connection, so it makes things quick and nothing depends on it: each
+of these states is also read again now and then.
+"""
+
+from typing import Final, assert_never
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.ids import KillId, RunId
+from gateway.store.database import Connection
+
+CHANNEL: Final = "gateway"
+SEND: Final = "SELECT pg_notify($1, $2)"
+
+
+class KillOn(msgspec.Struct, frozen=True):
+    """A kill switch was thrown."""
+
+    id: KillId
+
+
+class KillOff(msgspec.Struct, frozen=True):
+    """A kill switch was lifted."""
+
+    id: KillId
+
+
+class CapsChanged(msgspec.Struct, frozen=True):
+    """Something else is capped than before, or by another amount."""
+
+
+class TokensChanged(msgspec.Struct, frozen=True):
+    """A token was made or revoked."""
+
+
+class RunClosed(msgspec.Struct, frozen=True):
+    """A run was closed."""
+
+    id: RunId
+
+
+Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed
+
+
+def payload(notice: Notice) -> str:
+    """Return a notice as it is sent."""
+    match notice:
+        case KillOn(id):
+            return f"kill:{id}"
+        case KillOff(id):
+            return f"unkill:{id}"
+        case CapsChanged():
+            return "caps"
+        case TokensChanged():
+            return "tokens"
+        case RunClosed(id):
+            return f"runs:{id}"
+        case _:
+            assert_never(notice)
+
+
+def parse(text: str) -> Notice | None:
+    """Return the notice in a payload, None for one of another release."""
+    kind, _, name = text.partition(":")
+    match kind:
+        case "kill" if _is_id(name):
+            return KillOn(KillId(name))
+        case "unkill" if _is_id(name):
+            return KillOff(KillId(name))
+        case "runs" if _is_id(name):
+            return RunClosed(RunId(name))
+        case "caps" | "tokens" if not name:
+            return CapsChanged() if kind == "caps" else TokensChanged()
+        case _:
+            return None
+
+
+async def notify(connection: Connection, notice: Notice) -> None:
+    """Send a notice when the transaction that `connection` is in commits."""
+    await connection.execute(SEND, CHANNEL, payload(notice))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,180 @@
+"""The life of replicas: live from their start, stopped at a clean end, reclaimed when silent.
+
+What a dead replica had leased may have been spent, so it becomes unsettled and counts as spent. A
+replica that is heard of after all is alive: its leases are leases again, and what it then flushes
+takes the place of what was only feared. Locks are taken in the order of `store.ledger`.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from gateway.core.budget import BudgetKey
+from gateway.core.ids import ReplicaId
+from gateway.errors import LedgerUnavailable
+from gateway.store.database import Connection, Database, Record
+from gateway.store.limits import budget_key
+
+REGISTER: Final = """
+INSERT INTO replica (id, role, version) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"""
+RENEW: Final = "UPDATE replica SET seen_at = now() WHERE id = $1 AND state = 'live'"
+REVIVE: Final = """
+UPDATE replica SET state = 'live', seen_at = now() WHERE id = $1 AND state = 'reclaimed'
+RETURNING id"""
+LEASE_AGAIN: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT b.id, l.amount_nusd AS amount
+    FROM lease l JOIN budget b ON b.id = l.budget_id
+    WHERE l.replica_id = $1 AND l.state = 'unsettled'
+    ORDER BY b.id FOR UPDATE OF b
+), marked AS (
+    UPDATE lease SET state = 'leased' WHERE replica_id = $1 AND state = 'unsettled'
+)
+UPDATE budget b
+SET leased_nusd = b.leased_nusd + k.amount, unsettled_nusd = b.unsettled_nusd - k.amount
+FROM locked k WHERE b.id = k.id"""
+LIVE: Final = """
+SELECT id, role, version, started_at, seen_at, now() AS now FROM replica WHERE state = 'live'
+ORDER BY started_at, id"""
+CLAIM_SILENT: Final = """
+UPDATE replica SET state = 'reclaimed' WHERE id = $1 AND state = 'live' AND seen_at = $2
+RETURNING id"""
+UNSETTLE: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT b.id, l.amount_nusd AS amount
+    FROM lease l JOIN budget b ON b.id = l.budget_id
+    WHERE l.replica_id = $1 AND l.state = 'leased'
+    ORDER BY b.id FOR UPDATE OF b
+), marked AS (
+    UPDATE lease SET state = 'unsettled' WHERE replica_id = $1 AND state = 'leased'
+)
+UPDATE budget b
+SET leased_nusd = b.leased_nusd - k.amount, unsettled_nusd = b.unsettled_nusd + k.amount
+FROM locked k WHERE b.id = k.id
+RETURNING b.scope, b.scope_id, b.time_window, b.period_start, k.amount"""
+STOP: Final = """
+UPDATE replica SET state = 'stopped', seen_at = now() WHERE id = $1 AND state = 'live'"""
+RETURN_LEASES: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT b.id, l.amount_nusd AS amount
+    FROM lease l JOIN budget b ON b.id = l.budget_id
+    WHERE l.replica_id = $1 AND l.state = 'leased'
+    ORDER BY b.id FOR UPDATE OF b
+), gone AS (
+    DELETE FROM lease WHERE replica_id = $1 AND state = 'leased'
+)
+UPDATE budget b SET leased_nusd = b.leased_nusd - k.amount FROM locked k WHERE b.id = k.id"""
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    ALL = "all"
+    PROXY = "proxy"
+    WORKER = "worker"
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica that is taken for alive. Times are the database's."""
+
+    id: ReplicaId
+    role: str
+    version: str
+    started_at: datetime
+    seen_at: datetime
+
+
+class Reclaimed(msgspec.Struct, frozen=True):
+    """A replica that was found dead, and what of each budget its leases made unsettled."""
+
+    replica: ReplicaId
+    unsettled: Mapping[BudgetKey, int]
+
+
+class ReplicaStore:
+    """The replicas of one database. Every method raises LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, replica: ReplicaId, role: Role, version: str) -> None:
+        """Say that a replica has started. Again for one that was reclaimed: it lives after all."""
+        await self._database.execute(REGISTER, replica, role.value, version)
+        await self.renew(replica)
+
+    async def renew(self, replica: ReplicaId) -> None:
+        """Say that a replica lives."""
+        if await self._database.execute(RENEW, replica) == "UPDATE 0":
+            async with self._database.transaction() as connection:
+                await revive(connection, replica)
+
+    async def stop(self, replica: ReplicaId) -> None:
+        """Say that a replica has ended cleanly, with all it spent settled and flushed.
+
+        What is left of its leases was granted by a commit that it never heard of: it goes back.
+        """
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(REVIVE, replica) is not None:
+                await connection.execute(LEASE_AGAIN, replica)
+            if await connection.execute(STOP, replica) != "UPDATE 0":
+                await connection.execute(RETURN_LEASES, replica)
+
+    async def live(self) -> list[Replica]:
+        """Return the replicas that are taken for alive, oldest first."""
+        return [_replica(row) for row in await self._database.fetch(LIVE)]
+
+    async def reclaim(self, ttl: timedelta) -> list[Reclaimed]:
+        """Make the leases of dead replicas unsettled, and return what that came to.
+
+        Dead is who was silent for twice the lease's `ttl` by the database's clock.
+        """
+        rows = await self._database.fetch(LIVE)
+        if not rows:
+            return []
+        return await self._reclaim(silent(map(_replica, rows), rows[0]["now"], ttl))
+
+    async def reclaim_all_but(self, replica: ReplicaId) -> list[Reclaimed]:
+        """Reclaim every other replica: for a database that only one process can have open."""
+        return await self._reclaim([other for other in await self.live() if other.id != replica])
+
+    async def _reclaim(self, dead: Iterable[Replica]) -> list[Reclaimed]:
+        reclaimed = []
+        for replica in dead:
+            async with self._database.transaction() as connection:
+                if await connection.fetchval(CLAIM_SILENT, replica.id, replica.seen_at) is None:
+                    continue  # it was heard of since, or another replica was quicker
+                rows = await connection.fetch(UNSETTLE, replica.id)
+            reclaimed.append(
+                Reclaimed(replica.id, {budget_key(row): row["amount"] for row in rows})
+            )
+        return reclaimed
+
+
+async def revive(connection: Connection, replica: ReplicaId) -> None:
+    """Bring a reclaimed replica back, in the transaction that `connection` is in."""
+    if await connection.fetchval(REVIVE, replica) is None:
+        raise not_live(replica)
+    await connection.execute(LEASE_AGAIN, replica)
+
+
+def silent(replicas: Iterable[Replica], now: datetime, ttl: timedelta) -> list[Replica]:
+    """Return the replicas that have not been heard of for twice the life of a lease."""
+    return [replica for replica in replicas if now - replica.seen_at > 2 * ttl]
+
+
+def not_live(replica: ReplicaId) -> LedgerUnavailable:
+    """Return the failure of whoever speaks for a replica that isn't there."""
+    return LedgerUnavailable(f"replica {replica} is not live in the database: renew it, or restart")
+
+
+def _replica(row: Record) -> Replica:
+    return Replica(
+        id=ReplicaId(str(row["id"])),
+        role=row["role"],
+        version=row["version"],
+        started_at=row["started_at"],
+        seen_at=row["seen_at"],
+    )

@@ -1,0 +1,306 @@
+"""The ledger on a real PostgreSQL: what it grants, books, and refuses, also to many at once."""
+
+import random
+
+import anyio
+import pytest
+
+from gateway.core.budget import BudgetKey, Short
+from gateway.core.ids import ReplicaId
+from gateway.core.limits import Run
+from gateway.core.money import NanoDollars
+from gateway.core.outcome import Outcome
+from gateway.errors import LedgerUnavailable
+from gateway.store.database import Database
+from gateway.store.ledger import LedgerStore
+from gateway.store.limits import LimitStore
+from gateway.store.runs import NewRun, RunDefaults, RunStore
+from tests.store.made import (
+    CALLER,
+    DEFAULT,
+    MINT,
+    MONTH,
+    SOMEONE,
+    TODAY,
+    line,
+    money,
+    name,
+    need,
+    new_replica,
+    project_key,
+    run_key,
+    trace,
+)
+
+CAP = NanoDollars(1_000)
+WORKSPACE_MONTH = (MONTH.scope, MONTH.scope_id, MONTH.window)
+
+
+@pytest.fixture
+async def ledger(database: Database) -> LedgerStore:
+    await LimitStore(database).configure(CAP, TODAY)
+    return LedgerStore(database)
+
+
+@pytest.fixture
+async def replica(database: Database) -> ReplicaId:
+    return await new_replica(database)
+
+
+@pytest.fixture
+def runs(database: Database) -> RunStore:
+    return RunStore(database, MINT, RunDefaults(NanoDollars(100)))
+
+
+async def open_run(runs: RunStore, run: str = "r1", cap: int | None = None) -> Run:
+    return await runs.open(DEFAULT, name(run), None if cap is None else NanoDollars(cap), CALLER)
+
+
+async def test_the_first_grant_of_a_period_makes_its_budget_with_the_cap_in_force(
+    ledger, database, replica
+):
+    answer = await ledger.grant(replica, [need(300)], {}, 0.0)
+    assert answer.decision.answers == (None,)
+    assert answer.balances[MONTH].cap == CAP
+    assert await money(database) == (0, 300, 0)
+
+
+async def test_what_nothing_caps_is_counted_all_the_same(ledger, database, replica):
+    uncapped = project_key("p")
+    answer = await ledger.grant(replica, [need(10**15, uncapped)], {uncapped: 5}, 0.5)
+    assert answer.decision.grants == {uncapped: 10**15 + 5}
+    await ledger.flush(replica, 1, [line(10**15, 10**15 + 5, uncapped)], [])
+    assert await money(database, uncapped) == (10**15, 0, 0)
+
+
+async def test_each_need_gets_all_of_its_budgets_or_none(ledger, database, replica, runs):
+    run = run_key((await open_run(runs, cap=100)).id)
+    answer = await ledger.grant(replica, [need(101, MONTH, run), need(60, MONTH, run)], {}, 0.0)
+    assert answer.decision.answers == (Short(run, 100, 100), None)
+    assert await money(database) == (0, 60, 0)
+    assert await money(database, run) == (0, 60, 0)
+
+
+async def test_a_wish_adds_no_more_than_its_share_of_what_is_free(ledger, database, replica):
+    await ledger.grant(replica, [need(100)], {MONTH: 10_000}, 0.1)
+    assert await money(database) == (0, 100 + 90, 0)
+
+
+async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(ledger, database, replica):
+    other = await new_replica(database)
+    answers = []
+
+    async def ask(who: ReplicaId) -> None:
+        answers.append((await ledger.grant(who, [need(100)], {}, 0.0)).decision.answers[0])
+
+    for _ in range(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, replica)
+            group.start_soon(ask, other)
+    assert answers.count(None) == 10
+    assert await money(database) == (0, CAP, 0)
+
+
+async def test_grants_in_opposite_orders_never_wait_in_a_ring(ledger, database, replica):
+    keys = [MONTH, *(project_key(f"p{number}") for number in range(6))]
+    replicas = [replica, await new_replica(database), await new_replica(database)]
+
+    async def ask(who: ReplicaId, order: list[BudgetKey], round_: int) -> None:
+        fresh = [project_key(f"{round_}-{k.scope_id}") if k is not MONTH else k for k in order]
+        await ledger.grant(who, [need(1, *fresh)], {}, 0.0)
+        await ledger.grant(who, [need(1, *order)], {}, 0.0)
+
+    for round_ in range(15):
+        async with anyio.create_task_group() as group:
+            for who in replicas:
+                group.start_soon(
+                    ask, who, random.Random(str((who, round_))).sample(keys, 7), round_
+                )
+    assert await money(database) == (0, 2 * 15 * 3, 0)
+
+
+async def test_grants_and_flushes_of_many_at_once_add_up(ledger, database, replica):
+    replicas = [replica, await new_replica(database), await new_replica(database)]
+    spent = []
+
+    async def work(who: ReplicaId) -> None:
+        chance, leased = random.Random(who), 0
+        for sequence in range(1, 21):
+            bound = chance.randrange(1, 60)
+            answer = await ledger.grant(who, [need(bound)], {MONTH: 30}, 0.2)
+            leased += answer.decision.grants.get(MONTH, 0)
+            used = chance.randrange(leased + 1)
+            back = chance.randrange(leased - used + 1)
+            leased -= used + back
+            spent.append(used)
+            await ledger.flush(who, sequence, [line(used, used + back)], [trace()])
+
+    async with anyio.create_task_group() as group:
+        for who in replicas:
+            group.start_soon(work, who)
+    booked, leased, _ = await money(database)
+    assert booked == sum(spent)
+    assert booked + leased <= CAP
+    assert await database.fetch_value("SELECT count(*) FROM trace") == 60
+
+
+async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(ledger, database, replica):
+    await ledger.grant(replica, [need(500)], {}, 0.0)
+
+    async def flush() -> None:
+        for sequence in range(1, 31):
+            await ledger.flush(replica, sequence, [line(1, 1)], [])
+
+    async def grant() -> None:
+        for _ in range(30):
+            await ledger.grant(replica, [need(1)], {}, 0.0)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(flush)
+        group.start_soon(grant)
+    assert await money(database) == (30, 500, 0)
+
+
+async def test_a_closed_run_is_granted_nothing_and_still_takes_its_flush(
+    ledger, database, replica, runs
+):
+    run = run_key((await open_run(runs, cap=100)).id)
+    await ledger.grant(replica, [need(40, run)], {}, 0.0)
+    await runs.close(DEFAULT, name("r1"), SOMEONE)
+    answer = await ledger.grant(replica, [need(1, run)], {}, 0.0)
+    assert answer.decision.answers == (Short(run, 0, 40),)
+    await ledger.flush(replica, 1, [line(25, 40, run)], [])
+    assert await money(database, run) == (25, 0, 0)
+
+
+async def test_a_run_that_was_never_opened_has_nothing(ledger, database, replica):
+    ghost = run_key(MINT.id())
+    answer = await ledger.grant(replica, [need(1, MONTH, ghost)], {}, 0.0)
+    assert answer.decision.answers == (Short(ghost, 0, 0),)
+    assert await money(database) == (0, 0, 0)
+    assert await database.fetch_value("SELECT count(*) FROM budget WHERE scope = 'run'") == 0
+
+
+async def test_a_cap_lowered_below_what_is_leased_grants_nothing_until_it_is_raised(
+    ledger, database, replica
+):
+    await ledger.grant(replica, [need(500)], {}, 0.0)
+    limits = LimitStore(database)
+    await limits.put(WORKSPACE_MONTH, NanoDollars(400), TODAY, SOMEONE)
+    answer = await ledger.grant(replica, [need(1)], {}, 0.0)
+    assert answer.decision.answers == (Short(MONTH, 0, 400),)
+    await limits.put(WORKSPACE_MONTH, NanoDollars(501), TODAY, SOMEONE)
+    answer = await ledger.grant(replica, [need(1)], {}, 0.0)
+    assert answer.decision.answers == (None,)
+
+
+async def test_a_cap_put_while_its_budgets_first_row_is_made_is_not_missed(
+    ledger, database, replica
+):
+    limits = LimitStore(database)
+    for number in range(20):
+        key = project_key(f"p{number}")
+        async with anyio.create_task_group() as group:
+            group.start_soon(ledger.grant, replica, [need(1, key)], {}, 0.0)
+            group.start_soon(
+                limits.put, (key.scope, key.scope_id, key.window), NanoDollars(5), TODAY, SOMEONE
+            )
+        assert (await ledger.balances([key]))[key].cap == 5
+
+
+async def test_a_flush_books_spend_and_keeps_its_traces(ledger, database, replica, runs):
+    run = await open_run(runs)
+    await ledger.grant(replica, [need(90, MONTH, run_key(run.id))], {}, 0.0)
+    kept = [
+        trace(run=run.name),
+        trace(run=run.name),
+        trace(run=run.name, outcome=Outcome.REFUSED),
+        trace(),
+    ]
+    await ledger.flush(replica, 1, [line(70, 90), line(70, 80, run_key(run.id))], kept)
+    assert await money(database) == (70, 0, 0)
+    assert await money(database, run_key(run.id)) == (70, 10, 0)
+    assert await database.fetch_value("SELECT count(*) FROM trace") == 4
+    assert await database.fetch_value("SELECT calls FROM run") == 2
+
+
+async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(ledger, database, replica):
+    await ledger.grant(replica, [need(100)], {}, 0.0)
+    flush = (replica, 1, [line(60, 100)], [trace()])
+    await ledger.flush(*flush)
+    await ledger.flush(*flush)
+    async with anyio.create_task_group() as group:  # and once more while the first is under way
+        group.start_soon(ledger.flush, replica, 2, [line(5, 0)], [trace()])
+        group.start_soon(ledger.flush, replica, 2, [line(5, 0)], [trace()])
+    assert await money(database) == (65, 0, 0)
+    assert await database.fetch_value("SELECT count(*) FROM trace") == 2
+
+
+async def test_a_gap_in_the_flushes_of_a_replica_is_refused(ledger, database, replica):
+    await ledger.grant(replica, [need(100)], {}, 0.0)
+    with pytest.raises(LedgerUnavailable, match="lacks flushes"):
+        await ledger.flush(replica, 2, [line(60, 100)], [trace()])
+    with pytest.raises(LedgerUnavailable, match="lacks flushes"):
+        await ledger.flush(ReplicaId(MINT.id()), 1, [line(60, 100)], [trace()])
+    assert await money(database) == (0, 100, 0)
+    assert await database.fetch_value("SELECT count(*) FROM trace") == 0
+
+
+async def test_what_a_provider_billed_beyond_its_bound_is_booked_and_shown(
+    ledger, database, replica
+):
+    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.flush(replica, 1, [line(130, 100, overshoot=30)], [])
+    assert await money(database) == (130, 0, 0)
+    [month] = await LimitStore(database).spend(TODAY)
+    assert (month.spent_nusd, month.overshoot_nusd, month.left_nusd) == (130, 30, CAP - 130)
+
+
+async def test_a_flush_never_ends_another_replicas_lease(ledger, database, replica):
+    other = await new_replica(database)
+    await ledger.grant(other, [need(100)], {}, 0.0)
+    await ledger.flush(replica, 1, [line(10, 50)], [])
+    assert await money(database) == (10, 100, 0)
+
+
+async def test_two_lines_of_one_budget_are_both_booked(ledger, database, replica):
+    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.flush(replica, 1, [line(10, 10), line(20, 90)], [])
+    assert await money(database) == (30, 0, 0)
+
+
+async def test_an_unknown_replica_is_granted_nothing(ledger, database, replica):
+    await ledger.grant(replica, [need(1)], {}, 0.0)
+    with pytest.raises(LedgerUnavailable, match="not live"):
+        await ledger.grant(ReplicaId(MINT.id()), [need(1)], {}, 0.0)
+    assert await money(database) == (0, 1, 0)
+
+
+async def test_a_grant_renews_its_replica(ledger, database, replica):
+    await database.execute("UPDATE replica SET seen_at = now() - interval '1 hour'")
+    await ledger.grant(replica, [need(1)], {}, 0.0)
+    await ledger.grant(replica, [], {}, 0.0)
+    assert await database.fetch_value("SELECT now() - seen_at < interval '1 minute' FROM replica")
+
+
+async def test_balances_are_told_without_making_any_row(ledger, database, runs):
+    run, ghost = run_key((await open_run(runs, cap=7)).id), run_key(MINT.id())
+    balances = await ledger.balances([MONTH, run, ghost, project_key("p")])
+    assert [balance.cap for balance in balances.values()] == [CAP, 7, 0, None]
+    assert await database.fetch_value("SELECT count(*) FROM budget WHERE scope <> 'run'") == 0
+
+
+async def test_runs_of_one_name_in_two_projects_have_caps_of_their_own(
+    ledger, database, replica, runs
+):
+    one = await runs.create(
+        NewRun(project=DEFAULT, name=name("r"), cap_nusd=NanoDollars(5)), "t", SOMEONE
+    )
+    two = await runs.create(
+        NewRun(project="other", name=name("r"), cap_nusd=NanoDollars(50)), "t", SOMEONE
+    )
+    needs = [need(6, run_key(one.id)), need(6, run_key(two.id))]
+    answer = await ledger.grant(replica, needs, {}, 0.0)
+    assert answer.decision.answers == (Short(run_key(one.id), 5, 5), None)
+    await ledger.flush(replica, 1, [], [trace(run=name("r"), project="other")])
+    assert [(await runs.show(p, name("r"))).calls for p in (DEFAULT, "other")] == [0, 1]
