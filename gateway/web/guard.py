@@ -9,6 +9,7 @@ Written against uvicorn 0.54, whose private parts it touches in two places.
 
 import asyncio
 import http
+import sys
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final
@@ -21,6 +22,7 @@ from uvicorn.server import ServerState
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
+_UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
@@ -87,6 +89,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.IDLE
         self._status = 400
         self._head_size = self._header_count = self._unparsed = 0
+        self._plain_head: bytes | None = None
+        self._upgrade_at = 0
         self._answering: RequestResponseCycle | None = None
         self._deadline = self._body_until = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -110,6 +114,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.IDLE:
             self._await_head()
         super().data_received(data)
+        rest = memoryview(data)
+        while self._plain_head is not None:
+            rest = rest[self._upgrade_at :]
+            head, self._plain_head = self._plain_head, None
+            self.parser = type(self.parser)(self)
+            super().data_received(head)
+            super().data_received(rest)  # type: ignore[arg-type]  # the parser takes any buffer
         if self._unparsed > 2 * self._limits.head_bytes and not self.transport.is_closing():
             self._status = 431
             self.send_400_response("")
@@ -138,14 +149,17 @@ class GuardedProtocol(HttpToolsProtocol):
         status = self._fault()
         if status is not None:
             self._refuse(status)
+        if self.parser.should_upgrade():
+            self._plain_head = self._head_without_upgrade()
+            return
         self._phase = _Phase.BODY
         self._unparsed = 0
         now = self.loop.time()
         self._body_until = now + self._limits.body_s
         self._await_until(min(now + self._limits.body_idle_s, self._body_until))
         super().on_headers_complete()
-        if self._state.is_draining or self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # after an upgrade, the parser drops what was pipelined
+        if self._state.is_draining:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body was read."""
@@ -155,6 +169,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: its answer may take as long as it takes."""
+        if self._plain_head is not None:
+            return
         self._phase = _Phase.IDLE
         self._unparsed = 0
         self._deadline = inf
@@ -175,7 +191,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a client may offer HTTP/2 (Java's does), and is answered in HTTP/1.1."""
+        """Note where the parser stopped; its exception, which uvicorn is handling, says it."""
+        error = sys.exception()
+        self._upgrade_at = error.args[0] if error is not None else 0
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return this head without its offer to change the protocol, which a server may ignore.
+
+        Java's client offers HTTP/2 in clear with every request, and httptools takes the end of such a
+        head for the end of the request: a body would be lost, or read as the next request.
+        """
+        kept = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
+        if not self.parser.should_keep_alive():
+            kept.append((b"connection", b"close"))
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [name + b": " + value for name, value in kept]
+        return b"\r\n".join([*lines, b"", b""])
 
     @property
     def _is_answering(self) -> bool:
