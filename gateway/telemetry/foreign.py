@@ -88,9 +88,6 @@ class LibraryLines(logging.Handler):
         )
         write("library_message", logger=record.name, message=_template(record), **fields)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Say nothing: the standard handler would print the record with its arguments."""
-
 
 def _template(record: logging.LogRecord) -> str:
     """Return the first line of a record's template, or where it was logged if that may say too much.
@@ -131,11 +128,11 @@ def _hook(unhandled: Unhandled) -> None:
     def excepthook(_kind: type[BaseException], error: BaseException, _tb: object) -> None:
         unhandled(error, "main")
 
-    def unraisablehook(unraisable: sys.UnraisableHookArgs) -> None:
+    def unraisablehook(unraisable: "sys.UnraisableHookArgs") -> None:
         if unraisable.exc_value is not None:
             unhandled(unraisable.exc_value, "finalizer")
 
-    def threadhook(args: threading.ExceptHookArgs) -> None:
+    def threadhook(args: "threading.ExceptHookArgs") -> None:
         if args.exc_value is not None:
             unhandled(args.exc_value, "thread")
 
