@@ -46,7 +46,7 @@ class Databases:
         return self._server.dsn.replace("@/postgres?", f"@/{name}?")
 
     async def make_template(self, migrations: list[Migration] | None = None) -> None:
-        await self._do(f"CREATE DATABASE {MIGRATED}")
+        await self.do(f"CREATE DATABASE {MIGRATED}")
         async with connect(self.dsn(MIGRATED), size=1) as database, database.direct() as connection:
             await migrate(connection, migrations)
 
@@ -54,13 +54,13 @@ class Databases:
     async def fresh(self, template: str = MIGRATED) -> AsyncIterator[str]:
         """Make a database for a block and yield its DSN."""
         name = f"test_{next(self._numbers)}"
-        await self._do(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await self.do(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.dsn(name)
         finally:
-            await self._do(f"DROP DATABASE {name} WITH (FORCE)")
+            await self.do(f"DROP DATABASE {name} WITH (FORCE)")
 
-    async def _do(self, statement: str) -> None:
+    async def do(self, statement: str) -> None:
         connection = await asyncpg.connect(self._server.dsn)
         try:
             await connection.execute(statement)

@@ -10,6 +10,7 @@ caller may change a session: no SET but SET LOCAL, no LISTEN (there is `listen`)
 but of the transaction.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -47,6 +48,8 @@ _CAUGHT: Final = (
     OSError,
     TimeoutError,
 )
+_BEFORE_A_VALUE: Final = re.compile("[:\"']")
+"""'invalid input syntax for type integer: "the value"' and its like."""
 
 
 def _ignore(_: str) -> None:
@@ -204,15 +207,15 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def scrub(error: BaseException) -> None:
-    """Take out of an error what may quote a row or an argument."""
+    """Take out of an error of PostgreSQL or asyncpg what may quote a row or an argument."""
+    state = ""
     if isinstance(error, asyncpg.PostgresError):
-        error.detail = None
-        error.context = None
-        if (error.sqlstate or "").startswith("22"):  # data exception: 'invalid input … "the value"'
-            error.message = type(error).__name__
-            error.args = (error.message,)
-    elif isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        error.args = (str(error.args[0]).partition(":")[0],)
+        error.detail = error.context = None
+        state = error.sqlstate or ""
+    if state.startswith("22") or isinstance(error, ValueError):  # data exception, on either side
+        message = _BEFORE_A_VALUE.split(str(error.args[0]), maxsplit=1)[0].strip()
+        error.args = (message,)
+        vars(error)["message"] = message
         error.__cause__ = error.__context__ = None
 
 

@@ -5,6 +5,7 @@ test's alone, `database` a `Database` on it.
 """
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest_asyncio
 
@@ -12,11 +13,16 @@ from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedPostgres
 from tests.postgres import NOT_DURABLE, Databases, passable_folder
 
+OURS: Final = "local all all peer map=gw\n"
+"""What the gateway itself allows, beside which the tests have a visitor."""
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def postgres() -> AsyncIterator[EmbeddedPostgres]:
     with passable_folder() as folder:
-        server = EmbeddedPostgres(folder / "state", report=print, settings=NOT_DURABLE)
+        (folder / "hba").write_text(f"local all visitor scram-sha-256\n{OURS}")
+        settings = {**NOT_DURABLE, "hba_file": str(folder / "hba")}
+        server = EmbeddedPostgres(folder / "state", report=print, settings=settings)
         async with server:
             yield server
 
@@ -26,6 +32,13 @@ async def databases(postgres: EmbeddedPostgres) -> Databases:
     made = Databases(postgres)
     await made.make_template()
     return made
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def visitor(databases: Databases) -> str:
+    """The password of a role `visitor`, who is no superuser and comes in by it."""
+    await databases.do("CREATE ROLE visitor LOGIN PASSWORD 'right'")
+    return "right"
 
 
 @pytest_asyncio.fixture
