@@ -4,41 +4,28 @@ Each stage adds what it learned to the call's progress, or refuses. Nothing is h
 of them, and nothing is sent before it is held.
 """
 
-from collections.abc import Mapping
-from datetime import tzinfo
 from typing import Protocol
 
 import msgspec
 
 from gateway.core import limits as deciding
 from gateway.core.budget import Hold
-from gateway.core.calls import Timeouts
 from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
-from gateway.core.limits import OnExcess, Run, Target
+from gateway.core.limits import Caller, OnExcess, Run, Target
 from gateway.core.meter import Meter
 from gateway.core.outcome import Ending, ShutDown
 from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
-from gateway.core.routing import Directory
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
 from gateway.exchange import answers, controls, estimates, offers, records
 from gateway.exchange.estimates import Estimate
 from gateway.exchange.ports import Callers, Client, Clock, Counter, Keys, Ledger, Runs
-from gateway.exchange.progress import Call, Progress
+from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
 from gateway.exchange.relay import Owned, Relay
 from gateway.exchange.switchboard import Switchboard
 from gateway.providers.adapter import Adapter, Change, Headers, PreparedRequest, Wanted
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration says of models and providers; replaced whole when it is reloaded."""
-
-    directory: Directory
-    adapters: Mapping[Provider, Adapter]
-    timeouts: Mapping[Provider, Timeouts]
-    zone: tzinfo
 
 
 class Reporter(Protocol):
@@ -120,7 +107,7 @@ class Pipeline:
         started = self._clock.now()
         unix_ms = int(started.utc.timestamp() * 1000)
         trace = uuid7(unix_ms, self._clock.entropy(UUID7_ENTROPY_BYTES))
-        return Progress(call, client, TraceId(trace), started)
+        return Progress(call, client, TraceId(trace), started, self.standing)
 
     async def prepare(self, progress: Progress) -> Refused | None:
         """Run every stage that needs no money: what is known after it can be estimated."""
@@ -129,13 +116,9 @@ class Pipeline:
                 Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
             )
         try:
-            for stage in (self._identify, self._read, self._find, self._admit):
-                refused = await stage(progress)
-                if refused is not None:
-                    return refused
+            return await self._identify(progress) or await self._understood(progress)
         except LedgerUnavailable as error:
             return _unavailable(error)
-        return None
 
     async def models(self, call: Call, client: Client) -> None:
         """Answer with the models that the caller may use."""
@@ -147,7 +130,7 @@ class Pipeline:
         if refused is not None:
             await self._refuse(progress, refused)
             return
-        directory = self.standing.directory
+        directory = progress.standing.directory
         allowed = progress.caller.models
         models = [m for m in directory.book.models.values() if allowed is None or m.name in allowed]
         await answers.send_json(progress, call.dialect.models(models, directory.aliases))
@@ -161,6 +144,23 @@ class Pipeline:
             return _unavailable(error)
         ours = {key: self._purse.available(key) for key in keys}
         return estimates.estimate(progress, balances, ours, self._board.limits)
+
+    async def quote(self, call: Call, caller: Caller, client: Client) -> Estimate | Refused:
+        """Return what a call of a known caller may cost. Its controls must ask for a dry run."""
+        progress = self.begin(call, client)
+        progress.caller = caller
+        try:
+            refused = await self._understood(progress)
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+        return refused or await self.estimate(progress)
+
+    async def _understood(self, progress: Progress) -> Refused | None:
+        for stage in (self._read, self._find, self._admit):
+            refused = await stage(progress)
+            if refused is not None:
+                return refused
+        return None
 
     async def _answer_dry_run(self, progress: Progress) -> Refused | None:
         estimate = await self.estimate(progress)
@@ -201,7 +201,7 @@ class Pipeline:
                 "Every call here belongs to a run. Send the header x-gateway-run.",
                 param="x-gateway-run",
             )
-        model = self.standing.directory.find(
+        model = progress.standing.directory.find(
             progress.wanted.asked.model, asked.run or progress.trace
         )
         if isinstance(model, Refused):
@@ -258,7 +258,7 @@ class Pipeline:
             progress.target,
             progress.run,
             self._board.limits,
-            deciding.local_day(progress.started.utc, self.standing.zone),
+            deciding.local_day(progress.started.utc, progress.standing.zone),
         )
         return None
 
@@ -325,7 +325,9 @@ class Pipeline:
                 self._reporter.stream_closed()
 
     def _settle(self, progress: Progress, owned: Owned) -> None:
-        trace = records.ended(progress, owned, self._clock.monotonic(), self._price_version)
+        trace = records.ended(
+            progress, owned, self._clock.monotonic(), progress.standing.directory.book.version
+        )
         self._purse.settle(progress.hold, trace.cost_nusd, trace)
         self._reporter.call_ended(trace)
         if trace.cost_nusd > trace.bound_nusd:
@@ -336,7 +338,7 @@ class Pipeline:
 
     def _owned(self, progress: Progress) -> Owned:
         wanted, model = progress.wanted, progress.model
-        adapter = self.standing.adapters[model.provider]
+        adapter = progress.standing.adapters[model.provider]
         key = self._keys.key(model.provider)
         owned: Owned
 
@@ -351,7 +353,7 @@ class Pipeline:
             dialect=progress.call.dialect,
             meter=Meter(model, wanted.asked, progress.offer.bound, self._counter.count),
             hides_usage=_adds_usage(wanted, adapter),
-            timeouts=self.standing.timeouts[model.provider],
+            timeouts=progress.standing.timeouts[model.provider],
             secrets=() if key is None else (key.encode(),),
             told=told,
             monotonic=self._clock.monotonic,
@@ -360,7 +362,7 @@ class Pipeline:
 
     def _request(self, progress: Progress) -> PreparedRequest:
         wanted, model = progress.wanted, progress.model
-        adapter = self.standing.adapters[model.provider]
+        adapter = progress.standing.adapters[model.provider]
         progress.sent_at = self._clock.monotonic()
         change = Change(
             model=model.upstream_name,
@@ -386,14 +388,12 @@ class Pipeline:
         if not hasattr(progress, "caller"):
             self._reporter.refused(refused.code)
         else:
-            trace = records.refused(progress, refused, self._clock.monotonic(), self._price_version)
+            trace = records.refused(
+                progress, refused, self._clock.monotonic(), progress.standing.directory.book.version
+            )
             self._purse.record(trace)
             self._reporter.call_ended(trace)
         await answers.send_refusal(progress, refused)
-
-    @property
-    def _price_version(self) -> str:
-        return self.standing.directory.book.version
 
 
 class _Lacking(msgspec.Struct, frozen=True):

@@ -131,8 +131,15 @@ class Ledger(Protocol):
 class Response(Protocol):
     """A provider's answer: its head, and its body as it arrives."""
 
-    status: int
-    headers: Headers
+    @property
+    def status(self) -> int:
+        """The HTTP status, 200 to 599."""
+        ...
+
+    @property
+    def headers(self) -> Headers:
+        """Names in lower case, in the order they came."""
+        ...
 
     async def read(self) -> bytes:
         """Return what has arrived, at least a byte; empty at the end of the body.

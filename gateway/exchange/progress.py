@@ -1,15 +1,20 @@
 """A call as it arrived, and what is known of it as the stages go on."""
 
+from collections.abc import Mapping
+from datetime import tzinfo
+
 import msgspec
 
 from gateway.core.budget import BudgetKey, Hold
-from gateway.core.ids import TraceId
+from gateway.core.calls import Timeouts
+from gateway.core.ids import Provider, TraceId
 from gateway.core.limits import Admitted, Caller, Run, Target
 from gateway.core.pricing import Model
+from gateway.core.routing import Directory
 from gateway.exchange.controls import Controls
 from gateway.exchange.offers import Offer
 from gateway.exchange.ports import Client, Instant
-from gateway.providers.adapter import Dialect, Endpoint, Headers, Wanted
+from gateway.providers.adapter import Adapter, Dialect, Endpoint, Headers, Wanted
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +31,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The client's headers that may go upstream."""
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of models and providers; replaced whole when it is reloaded."""
+
+    directory: Directory
+    adapters: Mapping[Provider, Adapter]
+    timeouts: Mapping[Provider, Timeouts]
+    zone: tzinfo
+
+
 class Progress:
     """What is known of a call so far. Each stage sets its own attributes, in this order."""
 
@@ -33,6 +47,7 @@ class Progress:
     client: Client
     trace: TraceId
     started: Instant
+    standing: Standing
     caller: Caller
     controls: Controls
     wanted: Wanted
@@ -45,8 +60,11 @@ class Progress:
     hold: Hold
     sent_at: float
 
-    def __init__(self, call: Call, client: Client, trace: TraceId, started: Instant) -> None:
+    def __init__(
+        self, call: Call, client: Client, trace: TraceId, started: Instant, standing: Standing
+    ) -> None:
         self.call = call
         self.client = client
         self.trace = trace
         self.started = started
+        self.standing = standing

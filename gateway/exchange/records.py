@@ -22,7 +22,7 @@ def refused(progress: Progress, refusal: Refused, now: float, price_version: str
     wanted = getattr(progress, "wanted", None)
     model = getattr(progress, "model", None)
     controls = getattr(progress, "controls", NO_CONTROLS)
-    took_ms = (now - progress.started.monotonic) * 1000
+    took_s = now - progress.started.monotonic
     return Trace(
         id=progress.trace,
         at=progress.started.utc,
@@ -39,8 +39,8 @@ def refused(progress: Progress, refusal: Refused, now: float, price_version: str
         outcome=Outcome.REFUSED,
         code=refusal.code,
         price_version=price_version,
-        latency_ms=took_ms,
-        overhead_ms=took_ms,
+        latency_ms=_ms(took_s),
+        overhead_ms=_ms(took_s),
         bound_nusd=progress.offer.bound.amount if hasattr(progress, "offer") else ZERO,
         labels=controls.labels,
     )
@@ -68,9 +68,9 @@ def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> T
         outcome=outcome(ending),
         code=code(ending),
         price_version=price_version,
-        latency_ms=(now - started) * 1000,
-        overhead_ms=overhead_s(progress, owned, now) * 1000,
-        first_byte_ms=None if first is None else (first - started) * 1000,
+        latency_ms=_ms(now - started),
+        overhead_ms=_ms(overhead_s(progress, owned, now)),
+        first_byte_ms=None if first is None else _ms(first - started),
         input_tokens=owed.input_tokens,
         cached_tokens=owed.cached_tokens,
         cache_write_tokens=owed.cache_write_tokens,
@@ -82,3 +82,8 @@ def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> T
         attempts=1,
         labels=progress.controls.labels,
     )
+
+
+def _ms(seconds: float) -> float:
+    """Return milliseconds to the microsecond, which is what the clock is good for."""
+    return round(seconds * 1000, 3)

@@ -25,6 +25,8 @@ class Endpoint(StrEnum):
 
     CHAT_COMPLETIONS = "chat/completions"
     EMBEDDINGS = "embeddings"
+    MODELS = "models"
+    """The listing, which the gateway answers itself."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,8 @@ class Dialect(Protocol):
     """One API's bodies."""
 
     name: str
+    passed: frozenset[bytes]
+    """The client's headers that go on to the provider, in lower case."""
 
     def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
         """Return what a request body asks for, checked, or why it is refused. Never raises."""

@@ -16,6 +16,7 @@ from gateway.providers.adapter import PreparedRequest
 from gateway.remote import http1
 from gateway.remote.decoding import Body, Headers, plain
 
+State = Literal["busy", "idle"]
 _PIECE_BYTES: Final = 65_536
 
 
@@ -167,9 +168,9 @@ def failure(error: httpx.HTTPError, host: str) -> UpstreamFailed:
 
 def connections(
     client: http1.Http1Client, places: Mapping[tuple[str, int], Provider]
-) -> dict[tuple[Provider, str], int]:
+) -> dict[tuple[Provider, State], int]:
     """Return how many connections each provider has, busy and idle; `places` are (host, port)."""
-    counts: dict[tuple[Provider, str], int] = {}
+    counts: dict[tuple[Provider, State], int] = {}
     for origin, (idle, busy) in client.connections().items():
         provider = places.get((origin.host, origin.port))
         if provider is not None:

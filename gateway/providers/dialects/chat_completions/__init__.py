@@ -21,14 +21,15 @@ from gateway.providers.dialects.chat_completions import (
 )
 from gateway.providers.dialects.chat_completions.streams import ChatStream
 
-PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
-"""The client's headers that go on to the provider: none that names a client, a key or a place."""
+_PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
+"""None that names a client, a key or a place."""
 
 
 class ChatCompletions:
     """The dialect. It keeps nothing between calls."""
 
     name = "openai"
+    passed = _PASSED
 
     def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""

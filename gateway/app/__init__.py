@@ -1,0 +1,69 @@
+"""The one composition root: builds, wires, runs, closes. What the commands on this host call."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvloop
+
+from gateway.app import lifecycle
+from gateway.app.clock import SystemClock
+from gateway.app.lifecycle import Place
+from gateway.config import Config, find, load
+from gateway.errors import GatewayError
+from gateway.store import migrate as migrations, state_folder
+from gateway.store.database import connect
+from gateway.store.embedded import EmbeddedPostgres
+from gateway.telemetry import STANDARD_ERROR, Journal, write_to
+
+
+def serve(config_path: Path | None, environ: Mapping[str, str]) -> None:
+    """Serve until told to stop. Raises GatewayError, whose text is one line for the operator."""
+    config = load(config_path, environ)
+    place = Place(state_folder.resolve(environ), environ, find(config_path, environ))
+    clock = SystemClock()
+    uvloop.run(_serve(config, place, _journal(clock), clock))
+
+
+async def _serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:
+    try:
+        await lifecycle.serve(config, place, journal, clock)
+    except* GatewayError as group:
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the failure inside groups of them: the operator needs one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def migrate(config_path: Path | None, environ: Mapping[str, str], *, check: bool) -> list[str]:
+    """Bring the database's schema up to date, or only say what that would apply.
+
+    Raises GatewayError: the database can't be reached, or its schema does not fit this release.
+    """
+    return uvloop.run(_migrate(config_path, environ, check=check))
+
+
+async def _migrate(
+    config_path: Path | None, environ: Mapping[str, str], *, check: bool
+) -> list[str]:
+    config = load(config_path, environ)
+    if config.database_url is not None:
+        return await _apply(config.database_url.reveal(), check=check)
+    folder = state_folder.resolve(environ)
+    async with EmbeddedPostgres(folder, report=lambda _: None) as server:
+        return await _apply(server.dsn, check=check)
+
+
+async def _apply(dsn: str, *, check: bool) -> list[str]:
+    async with connect(dsn, size=1) as database, database.direct() as connection:
+        act = migrations.pending if check else migrations.migrate
+        return [str(migration) for migration in await act(connection)]
+
+
+def _journal(clock: SystemClock) -> Journal:
+    is_terminal = sys.stderr.isatty()
+    return Journal(now=clock.utc, write=write_to(STANDARD_ERROR), is_terminal=is_terminal)

@@ -1,0 +1,211 @@
+"""One gateway process from its start to its end: open the database, build, serve, drain, close.
+
+The order of the end is the promise that no money is lost: no new call; running ones to their end, or
+cut at the end of the grace; everything flushed and every lease given back; then the database.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from gateway import __version__
+from gateway.app import banner, local_files, reloading
+from gateway.app.clock import SystemClock
+from gateway.app.local_files import LocalAdmin
+from gateway.app.wiring import Parts, Stores, build, stores
+from gateway.config import Config
+from gateway.core.access import OWNER_SCOPE
+from gateway.core.limits import local_day
+from gateway.errors import ConfigurationInvalid, LedgerUnavailable
+from gateway.jobs import figures, partitions, reclaim, supervisor
+from gateway.store import migrate, state_folder
+from gateway.store.database import Database, connect
+from gateway.store.embedded import EmbeddedPostgres
+from gateway.store.installation import InstallationStore
+from gateway.store.minting import Mint
+from gateway.store.replicas import Role
+from gateway.telemetry import Journal
+from gateway.web.edge import EdgeServer, TlsFiles, listen
+
+POOL_SIZE: Final = 8
+PARTITIONS_EVERY_S: Final = 3600.0
+FIGURES_EVERY_S: Final = 2.0
+_CUT_S: Final = 5.0
+"""How long cut calls may take to tell their clients, after the grace."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a process runs: its state folder, its environment, its configuration's file."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    config_file: Path | None
+
+
+@asynccontextmanager
+async def opened(config: Config, place: Place, journal: Journal) -> AsyncIterator[Database]:
+    """Start or reach the database, bring its schema up to date, and close it in the end."""
+    if config.database_url is not None:
+        async with _migrated(config.database_url.reveal()) as database:
+            yield database
+        return
+    report = partial(journal.log.info, "embedded_database")
+    async with (
+        EmbeddedPostgres(place.folder, report=lambda line: _note(report, line)) as server,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(server.watch)
+        async with _migrated(server.dsn) as database:
+            yield database
+        group.cancel_scope.cancel()
+
+
+def _note(report: "partial[object]", line: str) -> None:
+    report(line=line)
+
+
+@asynccontextmanager
+async def _migrated(dsn: str) -> AsyncIterator[Database]:
+    async with connect(dsn, size=POOL_SIZE) as database:
+        async with database.direct() as connection:
+            await migrate.migrate(connection)
+        yield database
+
+
+async def serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Raises GatewayError where it can't start, or where its database is lost for good.
+    """
+    state_folder.open_folder(place.folder)
+    pepper = local_files.pepper(place.folder, place.environ)
+    async with opened(config, place, journal) as database:
+        tables = stores(database, config, pepper, clock)
+        await tables.limits.configure(
+            config.limits.month_nusd, local_day(clock.utc(), reloading.zone(config))
+        )
+        parts = build(config, database, tables, journal, clock)
+        with parts.telemetry.libraries_captured():
+            await _join(parts, tables, is_alone=config.database_url is None)
+            try:
+                await _run(parts, config, place, clock, _installation(database, pepper, clock))
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _leave(parts)
+
+
+def _installation(database: Database, pepper: bytes, clock: SystemClock) -> InstallationStore:
+    return InstallationStore(database, pepper, Mint(clock.unix_ms, clock.entropy))
+
+
+async def _join(parts: Parts, tables: Stores, *, is_alone: bool) -> None:
+    """Become a replica that may be granted money. `is_alone`: nobody else can have this database."""
+    await tables.replicas.register(parts.replica, Role.ALL, __version__)
+    if is_alone:
+        for dead in await tables.replicas.reclaim_all_but(parts.replica):
+            parts.telemetry.replica_reclaimed(dead.replica, reclaim.worst(dead))
+    await parts.signals.read()
+
+
+async def _leave(parts: Parts) -> None:
+    """Flush everything, give every lease back, and say that this replica ended cleanly."""
+    try:
+        await parts.purse.drain()
+        await parts.stores.replicas.stop(parts.replica)
+    except LedgerUnavailable as error:
+        parts.telemetry.ledger_lost(f"at the end: {error}")
+    await parts.providers.aclose()
+    parts.telemetry.stopped()
+
+
+async def _run(
+    parts: Parts, config: Config, place: Place, clock: SystemClock, installation: InstallationStore
+) -> None:
+    main, ops = _servers(parts, config, clock)
+    async with anyio.create_task_group() as group:
+        _start_jobs(parts, config, clock, group)
+        group.start_soon(reloading.watch, parts, config, place.config_file, place.environ, clock)
+        await group.start(ops.serve)
+        base_url = banner.url(config, await group.start(main.serve))
+        await _welcome(base_url, config, place, clock, installation)
+        parts.telemetry.started(base_url)
+        await _stop_signal()
+        await _drain(parts, main, config.shutdown.grace_ms / 1000)
+        await ops.stop(0.0)
+        group.cancel_scope.cancel()
+
+
+def _start_jobs(parts: Parts, config: Config, clock: SystemClock, group: TaskGroup) -> None:
+    tables, telemetry = parts.stores, parts.telemetry
+    ttl = timedelta(milliseconds=config.ledger.lease_ttl_ms)
+    jobs = (
+        (PARTITIONS_EVERY_S, partial(partitions.run, tables.traces, clock.utc)),
+        (FIGURES_EVERY_S, partial(figures.run, tables.limits, parts.today, telemetry.budgets)),
+        (
+            ttl.total_seconds(),
+            partial(reclaim.run, tables.replicas, ttl, telemetry.replica_reclaimed),
+        ),
+    )
+    for period_s, job in jobs:
+        group.start_soon(supervisor.every, period_s, job)
+    group.start_soon(parts.purse.run)
+    group.start_soon(parts.signals.run)
+    group.start_soon(parts.counter.run)
+
+
+def _servers(parts: Parts, config: Config, clock: SystemClock) -> tuple[EdgeServer, EdgeServer]:
+    where = config.listen
+    tls = None if where.tls is None else TlsFiles(str(where.tls.certificate), str(where.tls.key))
+    try:
+        main = EdgeServer(parts.app, listen(where.host, where.port), now=clock.utc, tls=tls)
+        ops = EdgeServer(parts.ops, listen(where.host, where.ops_port), now=clock.utc)
+    except OSError as error:
+        message = f"$.listen: {where.host} {where.port}, {where.ops_port}: {error.strerror}"
+        raise ConfigurationInvalid(message) from error
+    return main, ops
+
+
+async def _welcome(
+    base_url: str, config: Config, place: Place, clock: SystemClock, installation: InstallationStore
+) -> None:
+    """Give a new installation its first token and link; keep this host's admin token fresh."""
+    now = clock.utc()
+    given = await installation.open(now)
+    site = base_url.removesuffix("/v1")
+    known = local_files.read_admin(place.folder)
+    minted = await installation.local_token(known.token if known else None, (OWNER_SCOPE,), now)
+    token = minted.secret.reveal() if minted is not None else (known.token if known else "")
+    local_files.write_admin(place.folder, LocalAdmin(site, token))
+    lines = (
+        banner.again(base_url, config) if given is None else banner.first(base_url, given, config)
+    )
+    print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output
+
+
+async def _stop_signal() -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            return
+
+
+async def _drain(parts: Parts, main: EdgeServer, grace_s: float) -> None:
+    """Refuse new calls, let running ones go on for the grace, then cut them with an error event."""
+    parts.pipeline.is_draining = True
+    parts.telemetry.stopping(parts.board.running)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cut_after, parts, grace_s)
+        await main.stop(grace_s + _CUT_S)
+        group.cancel_scope.cancel()
+
+
+async def _cut_after(parts: Parts, grace_s: float) -> None:
+    await anyio.sleep(grace_s)
+    parts.board.shut_down()

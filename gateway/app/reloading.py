@@ -1,0 +1,78 @@
+"""A changed configuration file, or SIGHUP: what can be changed is, and a bad file changes nothing."""
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+from zoneinfo import ZoneInfo
+
+import anyio
+
+from gateway.app.clock import SystemClock
+from gateway.app.wiring import Parts
+from gateway.config import Config, load, reloadable
+from gateway.core.limits import local_day
+from gateway.errors import ConfigurationInvalid, LedgerUnavailable
+
+LOOK_EVERY_S: Final = 2.0
+
+
+def zone(config: Config) -> ZoneInfo:
+    """Return the time zone in which months and days begin."""
+    return ZoneInfo(config.limits.timezone)
+
+
+async def watch(
+    parts: Parts, config: Config, file: Path | None, environ: Mapping[str, str], clock: SystemClock
+) -> NoReturn:
+    """Reload whenever the file has changed or SIGHUP has come, until cancelled."""
+    current = config
+    seen = _stamp(file)
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        while True:
+            is_asked = False
+            with anyio.move_on_after(LOOK_EVERY_S):
+                await anext(signals)
+                is_asked = True
+            stamp = _stamp(file)
+            if is_asked or stamp != seen:
+                seen = stamp
+                current = await _reload(parts, current, file, environ, clock)
+
+
+async def _reload(
+    parts: Parts, current: Config, file: Path | None, environ: Mapping[str, str], clock: SystemClock
+) -> Config:
+    """Put the file's configuration in force and return it, or the present one if it can't be used."""
+    try:
+        fresh = _loaded(current, file, environ)
+        today = local_day(clock.utc(), zone(fresh))
+        parts.reconfigure(fresh, clock.utc().date())
+        await parts.stores.limits.configure(fresh.limits.month_nusd, today)
+    except ConfigurationInvalid as error:
+        parts.telemetry.configuration_refused(str(error))
+        return current
+    except LedgerUnavailable as error:
+        parts.telemetry.configuration_refused(f"$.limits.month_usd: {error}")
+        return current
+    parts.telemetry.configuration_reloaded()
+    return fresh
+
+
+def _loaded(current: Config, file: Path | None, environ: Mapping[str, str]) -> Config:
+    """Return the file's configuration; raises ConfigurationInvalid, also for what takes a restart."""
+    fresh = load(file, environ)
+    if fixed := reloadable(current, fresh):
+        raise ConfigurationInvalid(f"{', '.join(fixed)} can't be changed without a restart")
+    return fresh
+
+
+def _stamp(file: Path | None) -> tuple[int, int] | None:
+    """Return what changes when a file does; None where there is none to be read."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino

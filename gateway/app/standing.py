@@ -1,0 +1,89 @@
+"""From the configuration to what the exchange works by: models, prices, adapters, limits, time-outs."""
+
+from collections.abc import Mapping
+from datetime import date
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from msgspec import structs
+
+from gateway.config import Config
+from gateway.config.sections import PriceOverride, Timeouts as ConfiguredTimeouts
+from gateway.core.calls import Timeouts
+from gateway.core.ids import ModelName, Provider
+from gateway.core.limits import Limits, OnExcess
+from gateway.core.pricing import CliffOverride, Override
+from gateway.core.routing import WeightedModel, directory
+from gateway.exchange.progress import Standing
+from gateway.providers import catalog
+from gateway.providers.adapter import Adapter
+from gateway.store import prices
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def standing(config: Config, today: date) -> Standing:
+    """Return what a configuration says of models and providers."""
+    urls = {name: provider.base_url for name, provider in config.providers.items()}
+    overrides = {ModelName(name): _override(price) for name, price in config.prices.items()}
+    book = prices.compile_book(urls, overrides, today)
+    return Standing(
+        directory=directory(book, config.providers, _aliases(config)),
+        adapters={name: _adapter(config, name) for name in config.providers},
+        timeouts={name: _timeouts(config.timeouts_of(name)) for name in config.providers},
+        zone=ZoneInfo(config.limits.timezone),
+    )
+
+
+def limits(config: Config, now: Limits) -> Limits:
+    """Return the limits that hold now, with a configuration's in the place of its own."""
+    configured = config.limits
+    return structs.replace(
+        now,
+        request_cap=configured.request_nusd,
+        run_cap=configured.run_nusd,
+        output_ceiling=configured.output_tokens,
+        over_ceiling=OnExcess(configured.over_ceiling),
+        short_budget=OnExcess(configured.short_budget),
+        require_run=configured.require_run,
+    )
+
+
+def places(config: Config) -> Mapping[tuple[str, int], Provider]:
+    """Return which provider is behind each host and port."""
+    urls = {name: urlsplit(provider.base_url) for name, provider in config.providers.items()}
+    return {
+        (url.hostname or "", url.port or _PORTS.get(url.scheme, 0)): name
+        for name, url in urls.items()
+    }
+
+
+def _adapter(config: Config, name: Provider) -> Adapter:
+    provider = config.providers[name]
+    return catalog.adapter(
+        name, provider.dialect, provider.base_url, reports_usage=provider.usage_in_stream
+    )
+
+
+def _aliases(config: Config) -> dict[str, tuple[WeightedModel, ...]]:
+    return {
+        alias: tuple(WeightedModel(target.model, target.weight) for target in route.targets)
+        for alias, route in config.models.items()
+    }
+
+
+def _timeouts(configured: ConfiguredTimeouts) -> Timeouts:
+    return Timeouts(
+        configured.connect_ms / 1000,
+        configured.first_byte_ms / 1000,
+        configured.idle_ms / 1000,
+        configured.total_ms / 1000,
+    )
+
+
+def _override(price: PriceOverride) -> Override:
+    """Return a configured price as the price book takes it: the same fields, the same numbers."""
+    fields = structs.asdict(price)
+    above = fields.pop("above")
+    cliff = None if above is None else CliffOverride(**structs.asdict(above))
+    return Override(**fields, above=cliff)

@@ -1,0 +1,252 @@
+"""Every object of a running gateway, built once and handed over by name. No decision is made here."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+
+import msgspec
+from msgspec import structs
+
+from gateway import __version__
+from gateway.app import standing
+from gateway.app.clock import SystemClock
+from gateway.config import Config
+from gateway.core.ids import Provider, ReplicaId
+from gateway.core.limits import CALL_SCOPE, Limits, local_day
+from gateway.core.refusal import Refused
+from gateway.core.tokens import Tokenizers
+from gateway.exchange.counting import TokenCounter
+from gateway.exchange.estimates import Estimate
+from gateway.exchange.pipeline import Pipeline
+from gateway.exchange.progress import Call
+from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.relay import Relay
+from gateway.exchange.switchboard import Switchboard
+from gateway.jobs.signals import Signals
+from gateway.providers.adapter import Headers
+from gateway.providers.catalog import OPENAI
+from gateway.remote.http1 import Http1Client, PoolLimits
+from gateway.remote.sandbox import SandboxTransport
+from gateway.remote.upstream import OwnTransport, Providers, connections
+from gateway.store.access import AccessStore
+from gateway.store.audit_log import AuditLog
+from gateway.store.database import Database
+from gateway.store.ledger import LedgerStore
+from gateway.store.limits import LimitStore
+from gateway.store.minting import Mint
+from gateway.store.replicas import ReplicaStore
+from gateway.store.runs import RunDefaults, RunStore
+from gateway.store.sessions import SessionStore
+from gateway.store.traces import TraceStore
+from gateway.telemetry import Journal, Telemetry
+from gateway.telemetry.exposition import ConnectionState
+from gateway.web.admin import create
+from gateway.web.dispatch import Dispatch
+from gateway.web.ops import OpsApp
+from gateway.web.proxy import Proxy
+from gateway.web.services import Quote, Services
+
+POLL_S = 1.0
+"""How old a revoked token, a lifted kill switch or a closed run may be here without a notice."""
+CONNECTIONS = 512
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables, each behind its module."""
+
+    access: AccessStore
+    audit: AuditLog
+    ledger: LedgerStore
+    limits: LimitStore
+    replicas: ReplicaStore
+    runs: RunStore
+    sessions: SessionStore
+    traces: TraceStore
+
+
+class ConfiguredKeys:
+    """Provider keys as the configuration gives them; replaced when it is reloaded."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def key(self, provider: Provider) -> str | None:
+        """Return a provider's key, None where it takes none, or is configured no more."""
+        configured = self.config.providers.get(provider)
+        if configured is None or configured.key is None:
+            return None
+        return configured.key.reveal()
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running gateway consists of, as far as its life is concerned."""
+
+    replica: ReplicaId
+    stores: Stores
+    telemetry: Telemetry
+    board: Switchboard
+    purse: Purse
+    counter: TokenCounter
+    pipeline: Pipeline
+    signals: Signals
+    providers: Providers
+    keys: ConfiguredKeys
+    app: Dispatch
+    ops: OpsApp
+    today: Callable[[], date]
+    """Today in the configured time zone."""
+
+    def reconfigure(self, config: Config, today: date) -> None:
+        """Put a new configuration in force, but for what takes a restart."""
+        self.pipeline.standing = standing.standing(config, today)
+        self.board.apply(standing.limits(config, self.board.limits))
+        self.keys.config = config
+        self.stores.runs.defaults = RunDefaults(config.limits.run_nusd)
+        self.telemetry.models_known(self.pipeline.standing.directory.book.models.keys())
+
+
+def stores(database: Database, config: Config, pepper: bytes, clock: SystemClock) -> Stores:
+    """Return the stores of one database."""
+    mint = Mint(clock.unix_ms, clock.entropy)
+    return Stores(
+        access=AccessStore(
+            database,
+            pepper,
+            mint,
+            clock.monotonic,
+            stale_s=config.ledger.lease_ttl_ms / 1000,
+        ),
+        audit=AuditLog(database),
+        ledger=LedgerStore(database),
+        limits=LimitStore(database),
+        replicas=ReplicaStore(database),
+        runs=RunStore(database, mint, RunDefaults(config.limits.run_nusd)),
+        sessions=SessionStore(database, mint),
+        traces=TraceStore(database),
+    )
+
+
+def build(
+    config: Config, database: Database, tables: Stores, journal: Journal, clock: SystemClock
+) -> Parts:
+    """Return the parts of a gateway on a database that is migrated."""
+    mint = Mint(clock.unix_ms, clock.entropy)
+    replica = ReplicaId(mint.id())
+    ttl_s = config.ledger.lease_ttl_ms / 1000
+    now_standing = standing.standing(config, clock.utc().date())
+    client = Http1Client(ssl_context=None, limits=PoolLimits(per_origin=CONNECTIONS))
+    keys = ConfiguredKeys(config)
+
+    def connected() -> dict[tuple[Provider, ConnectionState], int]:
+        return connections(client, standing.places(keys.config))
+
+    telemetry = Telemetry(
+        __version__,
+        now_standing.directory.book.models.keys(),
+        journal,
+        upstream_connections=connected,
+    )
+    board = Switchboard(standing.limits(config, Limits()))
+    terms = Terms(ttl_s, config.ledger.lease_share_ppm)
+    purse = Purse(tables.ledger, replica, clock, terms, telemetry)
+    counter = TokenCounter(Tokenizers())
+    providers = Providers({"sandbox": SandboxTransport()}, OwnTransport(client))
+    pipeline = Pipeline(
+        standing=now_standing,
+        callers=tables.access,
+        runs=tables.runs,
+        keys=keys,
+        counter=counter,
+        clock=clock,
+        board=board,
+        purse=purse,
+        ledger=tables.ledger,
+        relay=Relay(providers, board),
+        reporter=telemetry,
+    )
+    signals = Signals(
+        replica=replica,
+        database=database,
+        limits=tables.limits,
+        runs=tables.runs,
+        tokens=tables.access,
+        board=board,
+        purse=purse,
+        witness=telemetry,
+        poll_s=min(POLL_S, ttl_s / 3),
+    )
+
+    def ready() -> tuple[bool, str]:
+        if pipeline.is_draining:
+            return False, "draining"
+        return (True, "ready") if purse.can_admit else (False, "ledger")
+
+    def today() -> date:
+        return local_day(clock.utc(), pipeline.standing.zone)
+
+    services = Services(
+        access=tables.access,
+        audit=tables.audit,
+        limits=tables.limits,
+        replicas=tables.replicas,
+        runs=tables.runs,
+        sessions=tables.sessions,
+        traces=tables.traces,
+        mint=mint,
+        now=clock.utc,
+        today=today,
+        estimate=partial(estimate, pipeline),
+        is_stopping=lambda: pipeline.is_draining,
+        unhandled=telemetry.unhandled,
+        version=__version__,
+        database="embedded" if config.database_url is None else "external",
+    )
+    return Parts(
+        replica=replica,
+        stores=tables,
+        telemetry=telemetry,
+        board=board,
+        purse=purse,
+        counter=counter,
+        pipeline=pipeline,
+        signals=signals,
+        providers=providers,
+        keys=keys,
+        app=Dispatch(Proxy(pipeline, telemetry), create(services)),
+        ops=OpsApp(telemetry.registry, ready),
+        today=today,
+    )
+
+
+class _Offline:
+    """A client that has nothing but a body: whoever asks for an estimate."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def body(self) -> bytes | Refused:
+        return self._body
+
+    async def start(self, status: int, headers: Headers) -> None:
+        del status, headers
+        raise AssertionError("an estimate answers nobody")
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        del data, more
+        raise AssertionError("an estimate answers nobody")
+
+    async def gone(self) -> None:
+        raise AssertionError("an estimate waits for nobody")
+
+
+async def estimate(pipeline: Pipeline, quote: Quote) -> Estimate | Refused:
+    """Estimate a call for someone who manages: they need not be allowed to make it."""
+    caller = structs.replace(quote.caller, scopes=quote.caller.scopes | {CALL_SCOPE})
+    call = Call(
+        endpoint=quote.endpoint,
+        dialect=OPENAI,
+        secret=None,
+        headers=[*quote.headers, (b"x-gateway-dry-run", b"true")],
+        passed=(),
+    )
+    return await pipeline.quote(call, caller, _Offline(quote.body))

@@ -1,0 +1,166 @@
+"""The data plane: raw ASGI in, one `exchange.Client` out. Dispatched before Litestar's router.
+
+A streamed response of a framework cleans up too late to own money when its client leaves, so this
+route owns nothing: the exchange does, and is told when the client has gone.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, assert_never
+from urllib.parse import parse_qsl
+
+from gateway.core.refusal import Code, Refused
+from gateway.exchange.pipeline import Pipeline, Reporter
+from gateway.exchange.progress import Call
+from gateway.providers.adapter import Dialect, Endpoint, Headers
+from gateway.providers.catalog import Listing, Metered, Unserved
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Served = Metered | Listing | Unserved
+
+MOST_BODY_BYTES: Final = 32 * 1024 * 1024
+_MOST_DISCARDED_BYTES: Final = 64 * 1024 * 1024
+"""A body that is too large is read and thrown away up to here, so that its sender hears why."""
+_CREDENTIALS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
+
+
+class AsgiClient:
+    """One request of an ASGI server, as the exchange sees its caller."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request of `scope`; `receive` and `send` are its own."""
+        self._headers: Headers = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self._is_read = False
+
+    async def body(self) -> bytes | Refused:
+        """Return the request's body, or why it is refused."""
+        refused = _bad_head(self._headers)
+        if refused is not None:
+            return refused
+        length = _header(self._headers, b"content-length")
+        if length is not None and int(length) > MOST_BODY_BYTES:
+            return await self._too_large(int(length))
+        parts: list[bytes] = []
+        size = 0
+        while not self._is_read:
+            data = await self._next()
+            if data is None:
+                return Refused(Code.INVALID_REQUEST, "The request's body ended early.")
+            size += len(data)
+            if size > MOST_BODY_BYTES:
+                return await self._too_large(size)
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of the answer."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        """Send a part of the body; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def gone(self) -> None:
+        """Return when the client has left. The body must have been read before."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self) -> bytes | None:
+        """Return the next piece of the body; None where the client left before its end."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            return None
+        self._is_read = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
+
+    async def _too_large(self, length: int) -> Refused:
+        """Refuse a body, and read it to its end where that is not too far."""
+        discarded = 0
+        waits = _header(self._headers, b"expect") is not None
+        while not waits and not self._is_read and discarded <= _MOST_DISCARDED_BYTES:
+            data = await self._next()
+            if data is None:
+                break
+            discarded += len(data)
+        megabytes = -(-length // (1024 * 1024))
+        return Refused(
+            Code.BODY_TOO_LARGE,
+            f"The request's body is {megabytes} MiB or more; the limit is 32 MiB. Send less.",
+        )
+
+
+class Proxy:
+    """The data plane of every dialect."""
+
+    def __init__(self, pipeline: Pipeline, reporter: Reporter) -> None:
+        """Serve by `pipeline`; tell `reporter` of what is refused before it is a call."""
+        self._pipeline = pipeline
+        self._reporter = reporter
+
+    async def serve(self, routed: Served, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request of a path that is a provider API's."""
+        client = AsgiClient(scope, receive, send)
+        match routed:
+            case Metered(endpoint, dialect):
+                await self._pipeline.run(_call(scope, dialect, endpoint), client)
+            case Listing(dialect):
+                await self._pipeline.models(_call(scope, dialect, Endpoint.MODELS), client)
+            case Unserved(refused, dialect, allow):
+                self._reporter.refused(refused.code)
+                answer = dialect.refusal(refused)
+                headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+                if allow is not None:
+                    headers.append((b"allow", allow))
+                await client.start(answer.status, headers)
+                await client.send(answer.body, more=False)
+            case _:
+                assert_never(routed)
+
+
+def _call(scope: Scope, dialect: Dialect, endpoint: Endpoint) -> Call:
+    headers: Headers = scope["headers"]
+    return Call(
+        endpoint=endpoint,
+        dialect=dialect,
+        secret=credential(headers, scope["query_string"]),
+        headers=headers,
+        passed=[pair for pair in headers if pair[0] in dialect.passed],
+    )
+
+
+def credential(headers: Headers, query: bytes) -> str | None:
+    """Return the one credential of a request; None where there is none, or there are several.
+
+    It is taken wherever a provider's SDK puts its key, so that a client changes its base URL alone.
+    """
+    found = {value for name, value in headers if name in _CREDENTIALS}
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            found.add(token.strip() if scheme.lower() == b"bearer" else value)
+    if b"key=" in query:
+        found.update(
+            value.encode() for name, value in parse_qsl(query.decode("latin-1")) if name == "key"
+        )
+    found.discard(b"")
+    return found.pop().decode("latin-1") if len(found) == 1 else None
+
+
+def _bad_head(headers: Headers) -> Refused | None:
+    if _header(headers, b"content-encoding") not in {None, b"identity"}:
+        return Refused(
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            "The request's body is compressed. Send it as it is, without content-encoding.",
+        )
+    media_type = (_header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        return Refused(Code.INVALID_REQUEST, "The request's content-type must be application/json.")
+    return None
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes | None:
+    return next((value for name, value in headers if name == wanted), None)
