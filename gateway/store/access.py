@@ -31,7 +31,7 @@ UNKNOWN_S: Final = 1.0
 MOST_UNKNOWN: Final = 4096
 MOST_LOOK_UPS: Final = 4
 """Look-ups at a time. A flood of made-up tokens takes no more of the pool than these."""
-FORGET_S: Final = 60.0
+FORGET_S: Final = 120.0
 TOUCH_S: Final = 60.0
 
 FIND: Final = """

@@ -4,7 +4,7 @@ A row that the database would refuse would hold up a replica's whole flush for e
 So text that a client chose is cut and cleaned here, and numbers that a provider chose are bounded.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -21,7 +21,7 @@ BATCH: Final = 1000
 _MOST_CHARACTERS: Final = 256
 _MOST: Final = 2**63 - 1
 
-_COLUMNS: Final = {
+COLUMNS: Final = {
     "id": "uuid",
     "at": "timestamptz",
     "token": "text",
@@ -51,8 +51,9 @@ _COLUMNS: Final = {
     "attempts": "integer",
     "labels": "jsonb",
 }
-_NAMES: Final = ", ".join(_COLUMNS)
-_ARRAYS: Final = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(_COLUMNS.values(), start=1))
+"""The columns of a trace, in the order in which they are shown, and their types."""
+_NAMES: Final = ", ".join(COLUMNS)
+_ARRAYS: Final = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(COLUMNS.values(), start=1))
 
 INSERT: Final = f"INSERT INTO trace ({_NAMES}) SELECT * FROM unnest({_ARRAYS})"  # noqa: S608 - constants above
 MAKE_PARTITION: Final = "SELECT trace_make_partition($1)"
@@ -166,7 +167,7 @@ def storable(text: str) -> str:
 
 def _row(trace: Trace) -> Iterable[object]:
     values = msgspec.structs.asdict(trace)
-    for name, kind in _COLUMNS.items():
+    for name, kind in COLUMNS.items():
         value = values[name]
         if kind == "text" and value is not None:
             yield storable(value)
@@ -189,8 +190,3 @@ def _cursor(trace: Trace) -> str:
 def _position(cursor: str) -> tuple[datetime, UUID]:
     at, _, name = cursor.partition("_")
     return datetime.strptime(at, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC), UUID(name)
-
-
-def columns() -> Mapping[str, str]:
-    """Return the columns of a trace, in order, with their types."""
-    return _COLUMNS

@@ -52,12 +52,16 @@ def runs(database: Database) -> RunStore:
     return RunStore(database, MINT, RunDefaults(NanoDollars(100)))
 
 
+def shuffled(keys: list[BudgetKey], seed: str) -> list[BudgetKey]:
+    return random.Random(seed).sample(keys, len(keys))  # noqa: S311
+
+
 async def open_run(runs: RunStore, run: str = "r1", cap: int | None = None) -> Run:
     return await runs.open(DEFAULT, name(run), None if cap is None else NanoDollars(cap), CALLER)
 
 
 async def test_the_first_grant_of_a_period_makes_its_budget_with_the_cap_in_force(
-    ledger, database, replica
+    ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     answer = await ledger.grant(replica, [need(300)], {}, 0.0)
     assert answer.decision.answers == (None,)
@@ -65,7 +69,9 @@ async def test_the_first_grant_of_a_period_makes_its_budget_with_the_cap_in_forc
     assert await money(database) == (0, 300, 0)
 
 
-async def test_what_nothing_caps_is_counted_all_the_same(ledger, database, replica):
+async def test_what_nothing_caps_is_counted_all_the_same(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     uncapped = project_key("p")
     answer = await ledger.grant(replica, [need(10**15, uncapped)], {uncapped: 5}, 0.5)
     assert answer.decision.grants == {uncapped: 10**15 + 5}
@@ -73,7 +79,9 @@ async def test_what_nothing_caps_is_counted_all_the_same(ledger, database, repli
     assert await money(database, uncapped) == (10**15, 0, 0)
 
 
-async def test_each_need_gets_all_of_its_budgets_or_none(ledger, database, replica, runs):
+async def test_each_need_gets_all_of_its_budgets_or_none(
+    ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
+):
     run = run_key((await open_run(runs, cap=100)).id)
     answer = await ledger.grant(replica, [need(101, MONTH, run), need(60, MONTH, run)], {}, 0.0)
     assert answer.decision.answers == (Short(run, 100, 100), None)
@@ -81,12 +89,16 @@ async def test_each_need_gets_all_of_its_budgets_or_none(ledger, database, repli
     assert await money(database, run) == (0, 60, 0)
 
 
-async def test_a_wish_adds_no_more_than_its_share_of_what_is_free(ledger, database, replica):
+async def test_a_wish_adds_no_more_than_its_share_of_what_is_free(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {MONTH: 10_000}, 0.1)
     assert await money(database) == (0, 100 + 90, 0)
 
 
-async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(ledger, database, replica):
+async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     other = await new_replica(database)
     answers = []
 
@@ -101,7 +113,9 @@ async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(ledger, da
     assert await money(database) == (0, CAP, 0)
 
 
-async def test_grants_in_opposite_orders_never_wait_in_a_ring(ledger, database, replica):
+async def test_grants_in_opposite_orders_never_wait_in_a_ring(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     keys = [MONTH, *(project_key(f"p{number}") for number in range(6))]
     replicas = [replica, await new_replica(database), await new_replica(database)]
 
@@ -113,18 +127,18 @@ async def test_grants_in_opposite_orders_never_wait_in_a_ring(ledger, database, 
     for round_ in range(15):
         async with anyio.create_task_group() as group:
             for who in replicas:
-                group.start_soon(
-                    ask, who, random.Random(str((who, round_))).sample(keys, 7), round_
-                )
+                group.start_soon(ask, who, shuffled(keys, f"{who} {round_}"), round_)
     assert await money(database) == (0, 2 * 15 * 3, 0)
 
 
-async def test_grants_and_flushes_of_many_at_once_add_up(ledger, database, replica):
+async def test_grants_and_flushes_of_many_at_once_add_up(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     replicas = [replica, await new_replica(database), await new_replica(database)]
     spent = []
 
     async def work(who: ReplicaId) -> None:
-        chance, leased = random.Random(who), 0
+        chance, leased = random.Random(who), 0  # noqa: S311
         for sequence in range(1, 21):
             bound = chance.randrange(1, 60)
             answer = await ledger.grant(who, [need(bound)], {MONTH: 30}, 0.2)
@@ -144,7 +158,9 @@ async def test_grants_and_flushes_of_many_at_once_add_up(ledger, database, repli
     assert await database.fetch_value("SELECT count(*) FROM trace") == 60
 
 
-async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(ledger, database, replica):
+async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(500)], {}, 0.0)
 
     async def flush() -> None:
@@ -162,7 +178,7 @@ async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(ledger, dat
 
 
 async def test_a_closed_run_is_granted_nothing_and_still_takes_its_flush(
-    ledger, database, replica, runs
+    ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
 ):
     run = run_key((await open_run(runs, cap=100)).id)
     await ledger.grant(replica, [need(40, run)], {}, 0.0)
@@ -173,7 +189,9 @@ async def test_a_closed_run_is_granted_nothing_and_still_takes_its_flush(
     assert await money(database, run) == (25, 0, 0)
 
 
-async def test_a_run_that_was_never_opened_has_nothing(ledger, database, replica):
+async def test_a_run_that_was_never_opened_has_nothing(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     ghost = run_key(MINT.id())
     answer = await ledger.grant(replica, [need(1, MONTH, ghost)], {}, 0.0)
     assert answer.decision.answers == (Short(ghost, 0, 0),)
@@ -182,7 +200,7 @@ async def test_a_run_that_was_never_opened_has_nothing(ledger, database, replica
 
 
 async def test_a_cap_lowered_below_what_is_leased_grants_nothing_until_it_is_raised(
-    ledger, database, replica
+    ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(500)], {}, 0.0)
     limits = LimitStore(database)
@@ -195,7 +213,7 @@ async def test_a_cap_lowered_below_what_is_leased_grants_nothing_until_it_is_rai
 
 
 async def test_a_cap_put_while_its_budgets_first_row_is_made_is_not_missed(
-    ledger, database, replica
+    ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     limits = LimitStore(database)
     for number in range(20):
@@ -208,7 +226,9 @@ async def test_a_cap_put_while_its_budgets_first_row_is_made_is_not_missed(
         assert (await ledger.balances([key]))[key].cap == 5
 
 
-async def test_a_flush_books_spend_and_keeps_its_traces(ledger, database, replica, runs):
+async def test_a_flush_books_spend_and_keeps_its_traces(
+    ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
+):
     run = await open_run(runs)
     await ledger.grant(replica, [need(90, MONTH, run_key(run.id))], {}, 0.0)
     kept = [
@@ -224,7 +244,9 @@ async def test_a_flush_books_spend_and_keeps_its_traces(ledger, database, replic
     assert await database.fetch_value("SELECT calls FROM run") == 2
 
 
-async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(ledger, database, replica):
+async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     flush = (replica, 1, [line(60, 100)], [trace()])
     await ledger.flush(*flush)
@@ -236,7 +258,9 @@ async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(ledger,
     assert await database.fetch_value("SELECT count(*) FROM trace") == 2
 
 
-async def test_a_gap_in_the_flushes_of_a_replica_is_refused(ledger, database, replica):
+async def test_a_gap_in_the_flushes_of_a_replica_is_refused(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     with pytest.raises(LedgerUnavailable, match="lacks flushes"):
         await ledger.flush(replica, 2, [line(60, 100)], [trace()])
@@ -247,7 +271,7 @@ async def test_a_gap_in_the_flushes_of_a_replica_is_refused(ledger, database, re
 
 
 async def test_what_a_provider_billed_beyond_its_bound_is_booked_and_shown(
-    ledger, database, replica
+    ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await ledger.flush(replica, 1, [line(130, 100, overshoot=30)], [])
@@ -256,34 +280,44 @@ async def test_what_a_provider_billed_beyond_its_bound_is_booked_and_shown(
     assert (month.spent_nusd, month.overshoot_nusd, month.left_nusd) == (130, 30, CAP - 130)
 
 
-async def test_a_flush_never_ends_another_replicas_lease(ledger, database, replica):
+async def test_a_flush_never_ends_another_replicas_lease(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     other = await new_replica(database)
     await ledger.grant(other, [need(100)], {}, 0.0)
     await ledger.flush(replica, 1, [line(10, 50)], [])
     assert await money(database) == (10, 100, 0)
 
 
-async def test_two_lines_of_one_budget_are_both_booked(ledger, database, replica):
+async def test_two_lines_of_one_budget_are_both_booked(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await ledger.flush(replica, 1, [line(10, 10), line(20, 90)], [])
     assert await money(database) == (30, 0, 0)
 
 
-async def test_an_unknown_replica_is_granted_nothing(ledger, database, replica):
+async def test_an_unknown_replica_is_granted_nothing(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await ledger.grant(replica, [need(1)], {}, 0.0)
     with pytest.raises(LedgerUnavailable, match="not live"):
         await ledger.grant(ReplicaId(MINT.id()), [need(1)], {}, 0.0)
     assert await money(database) == (0, 1, 0)
 
 
-async def test_a_grant_renews_its_replica(ledger, database, replica):
+async def test_a_grant_renews_its_replica(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
     await database.execute("UPDATE replica SET seen_at = now() - interval '1 hour'")
     await ledger.grant(replica, [need(1)], {}, 0.0)
     await ledger.grant(replica, [], {}, 0.0)
     assert await database.fetch_value("SELECT now() - seen_at < interval '1 minute' FROM replica")
 
 
-async def test_balances_are_told_without_making_any_row(ledger, database, runs):
+async def test_balances_are_told_without_making_any_row(
+    ledger: LedgerStore, database: Database, runs: RunStore
+):
     run, ghost = run_key((await open_run(runs, cap=7)).id), run_key(MINT.id())
     balances = await ledger.balances([MONTH, run, ghost, project_key("p")])
     assert [balance.cap for balance in balances.values()] == [CAP, 7, 0, None]
@@ -291,7 +325,7 @@ async def test_balances_are_told_without_making_any_row(ledger, database, runs):
 
 
 async def test_runs_of_one_name_in_two_projects_have_caps_of_their_own(
-    ledger, database, replica, runs
+    ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
 ):
     one = await runs.create(
         NewRun(project=DEFAULT, name=name("r"), cap_nusd=NanoDollars(5)), "t", SOMEONE

@@ -48,13 +48,15 @@ def test_dead_is_who_was_silent_for_more_than_twice_the_ttl():
     assert [replica.id for replica in silent(known, now, TTL)] == ["2", "3"]
 
 
-async def test_a_registered_replica_is_live(replicas, replica):
+async def test_a_registered_replica_is_live(replicas: ReplicaStore, replica: ReplicaId):
     await replicas.register(replica, Role.ALL, "0.1.0")
     [known] = await replicas.live()
     assert (known.id, known.role, known.version) == (replica, "all", "0.1.0")
 
 
-async def test_a_dead_replicas_leases_become_unsettled(ledger, database, replicas, replica):
+async def test_a_dead_replicas_leases_become_unsettled(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100, MONTH, project_key("p"))], {}, 0.0)
     await fall_silent(database, replica)
     [reclaimed] = await replicas.reclaim(TTL)
@@ -64,7 +66,9 @@ async def test_a_dead_replicas_leases_become_unsettled(ledger, database, replica
     assert await replicas.live() == []
 
 
-async def test_unsettled_money_is_not_granted_again(ledger, database, replicas, replica):
+async def test_unsettled_money_is_not_granted_again(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(900)], {}, 0.0)
     await fall_silent(database, replica)
     await replicas.reclaim(TTL)
@@ -73,14 +77,18 @@ async def test_unsettled_money_is_not_granted_again(ledger, database, replicas, 
     assert [short is None for short in answer.decision.answers] == [False, True]
 
 
-async def test_who_was_heard_of_lately_is_left_alone(ledger, database, replicas, replica):
+async def test_who_was_heard_of_lately_is_left_alone(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await fall_silent(database, replica, 29)
     assert await replicas.reclaim(TTL) == []
     assert await money(database) == (0, 100, 0)
 
 
-async def test_several_that_reclaim_at_once_do_it_once(ledger, database, replicas, replica):
+async def test_several_that_reclaim_at_once_do_it_once(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await fall_silent(database, replica)
     reclaimed = []
@@ -96,7 +104,7 @@ async def test_several_that_reclaim_at_once_do_it_once(ledger, database, replica
 
 
 async def test_a_late_flush_takes_the_place_of_what_was_unsettled(
-    ledger, database, replicas, replica
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await fall_silent(database, replica)
@@ -109,7 +117,7 @@ async def test_a_late_flush_takes_the_place_of_what_was_unsettled(
 
 
 async def test_a_reclaimed_replica_is_granted_nothing_until_it_is_renewed(
-    ledger, database, replicas, replica
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await fall_silent(database, replica)
@@ -122,7 +130,9 @@ async def test_a_reclaimed_replica_is_granted_nothing_until_it_is_renewed(
     assert await money(database) == (0, 101, 0)
 
 
-async def test_a_clean_stop_leaves_no_lease(ledger, database, replicas, replica):
+async def test_a_clean_stop_leaves_no_lease(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)  # as if its answer had been lost
     await ledger.flush(replica, 1, [line(5, 10)], [])
     await replicas.stop(replica)
@@ -134,7 +144,7 @@ async def test_a_clean_stop_leaves_no_lease(ledger, database, replicas, replica)
 
 
 async def test_a_clean_stop_of_one_that_was_taken_for_dead_leaves_nothing_unsettled(
-    ledger, database, replicas, replica
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await fall_silent(database, replica)
@@ -144,7 +154,7 @@ async def test_a_clean_stop_of_one_that_was_taken_for_dead_leaves_nothing_unsett
 
 
 async def test_a_flush_after_the_stop_is_booked_and_wakes_nobody(
-    ledger, database, replicas, replica
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     await replicas.stop(replica)
@@ -153,7 +163,9 @@ async def test_a_flush_after_the_stop_is_booked_and_wakes_nobody(
     assert await replicas.live() == []
 
 
-async def test_where_only_one_can_run_all_others_are_dead(ledger, database, replicas, replica):
+async def test_where_only_one_can_run_all_others_are_dead(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
     await ledger.grant(replica, [need(100)], {}, 0.0)
     me = await new_replica(database)
     await ledger.grant(me, [need(7)], {}, 0.0)
@@ -161,6 +173,6 @@ async def test_where_only_one_can_run_all_others_are_dead(ledger, database, repl
     assert await money(database) == (0, 7, 100)
 
 
-async def test_a_replica_that_nobody_registered_can_not_be_renewed(replicas):
+async def test_a_replica_that_nobody_registered_can_not_be_renewed(replicas: ReplicaStore):
     with pytest.raises(LedgerUnavailable, match="not live"):
         await replicas.renew(ReplicaId(MINT.id()))

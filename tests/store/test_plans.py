@@ -1,0 +1,139 @@
+"""The statements that calls wait for must find their rows by an index, however much is stored.
+
+The tables hold a past: ten thousand closed runs with their budgets, a hundred thousand traces over
+thirty days, thousands of tokens.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.ids import Project, RunName, TokenId
+from gateway.store import access, ledger, limits, replicas, runs
+from gateway.store.database import Connection, connect
+from gateway.store.traces import TraceFilter, listing
+from tests.postgres import Databases
+from tests.store.made import MINT, NOON, PEPPER
+
+BIG = {"budget", "lease", "run", "trace", "token", "replica"}
+
+FILL = """
+INSERT INTO run (id, project, name, state, opened_by, closed_at)
+SELECT gen_random_uuid(), 'p' || n % 7, 'r' || n, 'closed', 't', now() FROM generate_series(1, 10000) n;
+INSERT INTO budget (scope, scope_id, time_window, period_start, cap_nusd)
+SELECT 'run', id::text, 'total', '', 5 FROM run;
+INSERT INTO budget (scope, scope_id, time_window, period_start)
+SELECT 'token', 't' || n % 50, 'day', (date '2026-01-01' + n / 50)::text
+FROM generate_series(0, 9999) n;
+INSERT INTO replica (id, role, version, state)
+SELECT gen_random_uuid(), 'all', '1', 'stopped' FROM generate_series(1, 2000);
+INSERT INTO lease (replica_id, budget_id, amount_nusd, state)
+SELECT r.id, b.id, 1, 'unsettled' FROM (SELECT id FROM replica LIMIT 100) r,
+     (SELECT id FROM budget LIMIT 50) b;
+INSERT INTO token (id, name, secret_hmac, prefix, project, scopes)
+SELECT gen_random_uuid(), 'n', sha256(n::text::bytea), 'gwk_live_abc', 'p', '{}'
+FROM generate_series(1, 5000) n;
+SELECT trace_make_partition(date '2026-11-01' + n) FROM generate_series(0, 29) n;
+INSERT INTO trace
+SELECT gen_random_uuid(), timestamptz '2026-11-01 00:00Z' + n * interval '25.9 s', 't' || n % 500,
+       'p' || n % 7, 'r' || n / 20, 'openai', 'chat/completions', 'm', 'openai/m' || n % 300, 'openai', true,
+       200, 'completed', NULL, 1, 0, 0, 1, 0, 1, 'reported', 1, 'v', 1, 1, 1, 1, '{}'
+FROM generate_series(1, 100000) n;
+ANALYZE"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def filled(databases: Databases) -> AsyncIterator[str]:
+    async with databases.fresh() as dsn, connect(dsn, size=1) as database:
+        async with database.direct() as connection:
+            await connection.execute(FILL, timeout=60)
+        yield dsn
+
+
+@pytest.fixture
+async def connection(filled: str) -> AsyncIterator[Connection]:
+    async with connect(filled, size=1) as database, database.direct() as connection:
+        yield connection
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+async def plan(connection: Connection, query: str, *arguments: object) -> list[Mapping[str, Any]]:
+    [explained] = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
+    return list(nodes(explained["Plan"]))
+
+
+async def expect_indexes(connection: Connection, query: str, *arguments: object) -> None:
+    """Fail where a big table is read from end to end."""
+    scans = [
+        node["Relation Name"]
+        for node in await plan(connection, query, *arguments)
+        if node["Node Type"] == "Seq Scan" and str(node["Relation Name"]).partition("_2")[0] in BIG
+    ]
+    assert scans == []
+
+
+def four(*keys: tuple[str, str, str, str]) -> list[list[str]]:
+    return [list(column) for column in zip(*keys, strict=True)]
+
+
+async def test_statements_on_money_find_rows_by_index(connection: Connection):
+    replica = MINT.id()
+    run = str(await connection.fetchval("SELECT id FROM run LIMIT 1"))
+    keys = four(("run", run, "total", ""), ("token", "t1", "day", "2026-05-01"))
+    amounts = [[1, 1]] * 3
+    await expect_indexes(connection, ledger.LOCK_FOR_GRANT, replica, *keys)
+    await expect_indexes(connection, ledger.GRANT, replica, [1, 2], [5, 5])
+    await expect_indexes(connection, ledger.ADVANCE, replica, 1)
+    await expect_indexes(connection, ledger.BOOK, replica, *keys, *amounts)
+    await expect_indexes(connection, ledger.BALANCES, *keys)
+    await expect_indexes(connection, replicas.RENEW, replica)
+    await expect_indexes(connection, replicas.UNSETTLE, replica)
+    await expect_indexes(connection, runs.COUNT_CALLS, ["p1"], ["r1"], [1])
+    await expect_indexes(connection, runs.FIND, "p1", "r1")
+    await expect_indexes(connection, runs.LOWER_CAP, run, 1)
+    await expect_indexes(connection, runs.CLOSED, [run, MINT.id()])
+    await expect_indexes(connection, limits.SPEND, "2026-11-01", "2026-11-25", None, None)
+
+
+async def test_listing_runs_reads_a_page_and_no_more(connection: Connection):
+    for project, state in [(None, None), ("p1", None), (None, "open"), ("p1", "open")]:
+        await expect_indexes(connection, runs.LIST, project, state, None, 20)
+
+
+async def test_a_token_is_found_by_its_hash(connection: Connection):
+    await expect_indexes(connection, access.FIND, PEPPER)
+    await expect_indexes(connection, access.FIND_ALL, [PEPPER])
+    await expect_indexes(connection, access.TOUCH, [PEPPER])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        TraceFilter(),
+        TraceFilter(run=RunName("r77")),
+        TraceFilter(project=Project("p1"), run=RunName("r77")),
+        TraceFilter(model="openai/m7"),  # type: ignore[arg-type]
+        TraceFilter(token=TokenId("t7")),
+        TraceFilter(project=Project("p1"), since=NOON),
+    ],
+)
+async def test_traces_are_listed_by_index_also_from_a_cursor(
+    connection: Connection, wanted: TraceFilter
+):
+    for cursor in (None, "20261120T120000.000000_019a0000-0000-7000-8000-000000000001"):
+        query, arguments = listing(wanted, cursor)
+        await expect_indexes(connection, query, 100, *arguments)
+
+
+async def test_a_listing_since_a_time_opens_only_the_days_that_it_needs(connection: Connection):
+    query, arguments = listing(TraceFilter(since=datetime(2026, 11, 29, tzinfo=UTC)), None)
+    days = {node.get("Relation Name") for node in await plan(connection, query, 100, *arguments)}
+    assert days - {None} == {"trace_20261129", "trace_20261130", "trace_default"}
