@@ -35,6 +35,8 @@ CountTokens = Callable[[str, Vocabulary], int | None]
 
 _BLOCK_CHARACTERS: Final = 2048
 """Counting costs by the text; counting in blocks costs at most one token too many a block."""
+_LEAST_BLOCK: Final = 64
+"""So a stream that is split within words is not counted too high, at most a token in fourteen."""
 _MOST_COUNTED: Final = 32_768
 """A longer text is not counted on the event loop, but bounded by its bytes."""
 _LONGEST_TOKEN: Final = 16
@@ -113,8 +115,10 @@ class Meter:
         """Note that the provider began to answer: from here on it may bill what it shows."""
         self._has_answered = True
 
-    def owed(self, ending: Ending) -> Owed:
+    def owed(self, ending: Ending) -> Owed:  # noqa: PLR0911  # one arm an ending
         """Return what the call owes, ended so."""
+        if self.is_finished and self._usage is not None and self._is_usage_last:
+            return self._reported(self._usage)
         match ending:
             case ProviderError() | ProviderUnreachable():
                 return NOTHING
@@ -149,7 +153,7 @@ class Meter:
                 True  # no token is shorter than a byte, so no count can be above the held one yet
             )
         room = self._bound.output_tokens - self._counted
-        if self._pending_characters < min(room, _BLOCK_CHARACTERS):
+        if self._pending_characters < max(_LEAST_BLOCK, min(room, _BLOCK_CHARACTERS)):
             return True
         return self._is_within()
 

@@ -1,0 +1,250 @@
+"""What a call owes, however it ended, and when its stream must be cut."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given, strategies as st
+from msgspec import structs
+
+from gateway.core.calls import Asked
+from gateway.core.events import Broken, Delta, Event, Finished, Served, Usage
+from gateway.core.ids import ModelName, Provider
+from gateway.core.meter import Bound, CountTokens, Meter
+from gateway.core.money import NanoDollars
+from gateway.core.outcome import (
+    CapReached,
+    ClientGone,
+    Completed,
+    Ending,
+    Killed,
+    ProviderBroken,
+    ProviderError,
+    ProviderLost,
+    ProviderUnreachable,
+    ShutDown,
+    TimedOut,
+)
+from gateway.core.pricing import DEFAULT_TIER, Model, Rates, Schedule, Vocabulary, cost, upper_bound
+from gateway.core.refusal import Code, Refused
+from gateway.core.traces import Basis
+
+RATES = Rates(
+    input=1_000_000_000,
+    output=2_000_000_000,
+    cached_input=500_000_000,
+    cache_write=1_000_000_000,
+    cache_write_1h=1_000_000_000,
+    audio_input=1_000_000_000,
+    audio_output=2_000_000_000,
+    image_output=2_000_000_000,
+)
+DEARER = structs.replace(RATES, input=2_000_000_000, output=4_000_000_000)
+MODEL = Model(
+    name=ModelName("openai/gpt-4o"),
+    provider=Provider("openai"),
+    upstream_name="gpt-4o",
+    tiers={DEFAULT_TIER: Schedule(RATES), "priority": Schedule(DEARER)},
+    max_output_tokens=None,
+    context_tokens=128_000,
+    vocabulary=Vocabulary.O200K,
+    hidden_reasoning=False,
+)
+THINKER = structs.replace(MODEL, hidden_reasoning=True)
+ASKED = Asked(model="gpt-4o", stream=True, output_tokens=100)
+USAGE = Usage(input=10, output=20)
+KILLED = Killed(Refused(Code.KILL_SWITCH, "Stopped."))
+CUTS: tuple[Ending, ...] = (
+    ClientGone(),
+    KILLED,
+    ProviderBroken(),
+    ProviderLost(),
+    TimedOut(),
+    ShutDown(),
+)
+
+
+def words(text: str, vocabulary: Vocabulary) -> int | None:
+    return len(text.split())
+
+
+def blind(text: str, vocabulary: Vocabulary) -> int | None:
+    return None
+
+
+def meter(
+    model: Model = MODEL, asked: Asked = ASKED, *, tokens: int = 100, count: CountTokens = words
+) -> Meter:
+    amount = upper_bound(model, structs.replace(asked, choices=1), 50, tokens)
+    return Meter(model, asked, Bound(50, tokens, amount), count)
+
+
+def bound(tokens: int = 100) -> NanoDollars:
+    return upper_bound(MODEL, ASKED, 50, tokens)
+
+
+def test_a_complete_answer_owes_what_its_provider_reported():
+    one = meter()
+    one.answered()
+    for event in (Delta("hello world"), USAGE, Finished()):
+        assert one.feed(event)
+    owed = one.owed(Completed())
+    assert (owed.amount, owed.basis) == (cost(MODEL, USAGE, None), Basis.REPORTED)
+    assert (owed.input_tokens, owed.output_tokens) == (10, 20)
+
+
+def test_the_tier_that_served_the_call_prices_it():
+    one = meter()
+    one.answered()
+    for event in (Served("gpt-4o", "priority"), Delta("x"), USAGE, Finished()):
+        one.feed(event)
+    assert one.owed(Completed()).amount == cost(MODEL, USAGE, "priority")
+
+
+@pytest.mark.parametrize("ending", [ProviderError(500), ProviderError(429), ProviderUnreachable()])
+def test_what_is_certainly_not_billed_owes_nothing(ending: Ending):
+    owed = meter().owed(ending)
+    assert (owed.amount, owed.basis) == (0, Basis.NONE)
+
+
+def test_an_error_in_the_place_of_an_answer_owes_nothing():
+    one = meter()
+    one.answered()
+    one.feed(Broken())
+    assert one.owed(ProviderBroken()).amount == 0
+
+
+@pytest.mark.parametrize("ending", [cut for cut in CUTS if cut != ProviderBroken()])
+def test_a_call_that_was_never_answered_owes_its_bound(ending: Ending):
+    owed = meter().owed(ending)
+    assert (owed.amount, owed.basis) == (bound(), Basis.BOUND)
+
+
+@pytest.mark.parametrize("ending", CUTS)
+def test_a_cut_stream_owes_what_was_seen_with_a_margin(ending: Ending):
+    one = meter()
+    one.answered()
+    one.feed(Delta(" ".join(["word"] * 20)))
+    owed = one.owed(ending)
+    assert owed.basis is Basis.METERED
+    assert owed.output_tokens == 22
+    assert owed.amount == upper_bound(MODEL, ASKED, 50, 22)
+
+
+@pytest.mark.parametrize("ending", CUTS)
+def test_a_model_that_may_think_unseen_owes_its_bound_when_cut(ending: Ending):
+    one = meter(THINKER)
+    one.answered()
+    one.feed(Delta("shown"))
+    assert one.owed(ending).basis is Basis.BOUND
+    assert one.owed(ending).amount == bound()
+
+
+def test_where_nothing_counts_the_bytes_do():
+    one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN))
+    one.answered()
+    one.feed(Delta("abcde"))
+    assert one.owed(ClientGone()).output_tokens == 3
+    other = meter(count=blind)
+    other.answered()
+    other.feed(Delta("abcde"))
+    assert other.owed(ClientGone()).output_tokens == 3
+
+
+def test_usage_that_is_not_the_last_word_is_no_final_account():
+    one = meter()
+    one.answered()
+    one.feed(Usage(input=10, output=1))
+    one.feed(Delta(" ".join(["word"] * 40)))
+    owed = one.owed(Completed())
+    assert owed.basis is Basis.METERED
+    assert owed.output_tokens == 44
+
+
+def test_a_cut_stream_that_reported_more_than_it_showed_owes_the_larger():
+    one = meter()
+    one.answered()
+    one.feed(Delta("one"))
+    one.feed(Usage(input=50, output=90))
+    assert one.owed(KILLED).amount == cost(MODEL, Usage(input=50, output=90), None)
+
+
+def test_a_stream_whose_end_was_seen_owes_its_report_even_if_its_client_left_then():
+    one = meter()
+    one.answered()
+    for event in (Delta("x"), USAGE, Finished()):
+        one.feed(event)
+    assert one.owed(ClientGone()).basis is Basis.REPORTED
+
+
+def test_a_stream_is_cut_when_more_was_counted_than_was_held():
+    one = meter(tokens=10)
+    one.answered()
+    fed = 0
+    while one.feed(Delta(f"word{fed} ")):
+        fed += 1
+        assert fed < 40
+    assert fed >= 10
+    assert one.owed(CapReached()).amount >= bound(10)
+
+
+def test_a_stream_within_its_ceiling_is_never_cut_however_it_is_split():
+    text = " ".join(["word"] * 100)
+    for size in (1, 2, 3, 7, 50):
+        one = meter(tokens=100)
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        assert all(one.feed(Delta(piece)) for piece in pieces), size
+
+
+def test_a_stream_of_an_unknown_vocabulary_gets_the_benefit_of_the_doubt():
+    one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN), tokens=10)
+    assert all(one.feed(Delta("word ")) for _ in range(19))
+
+
+def test_an_answer_that_is_not_streamed_is_never_cut():
+    one = meter(asked=structs.replace(ASKED, stream=False), tokens=1)
+    assert one.feed(Delta("a b c d e f g h"))
+
+
+def test_an_answer_that_is_not_streamed_and_broke_off_owes_its_bound():
+    one = meter(asked=structs.replace(ASKED, stream=False))
+    one.answered()
+    assert one.owed(ProviderLost()).basis is Basis.BOUND
+
+
+def test_embeddings_owe_their_input_alone():
+    asked = Asked(model="e", makes_output=False)
+    one = meter(asked=asked, tokens=0)
+    one.answered()
+    one.feed(Usage(input=7, output=0))
+    assert one.owed(Completed()).amount == cost(MODEL, Usage(input=7, output=0), None)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(Delta, st.text(max_size=50)),
+            st.builds(
+                Usage, input=st.integers(0, 50), output=st.integers(0, 100), cached=st.just(0)
+            ),
+            st.just(Finished()),
+            st.just(Broken()),
+        ),
+        max_size=30,
+    ),
+    st.sampled_from([kind for kind in get_args(Ending) if kind not in {Killed, ProviderError}]),
+    st.booleans(),
+)
+def test_no_ending_owes_less_than_what_was_reported_or_shown(
+    events: list[Event], kind: type[Ending], answers: bool
+):
+    one = meter()
+    if answers:
+        one.answered()
+    for event in events:
+        one.feed(event)
+    owed = one.owed(kind())
+    assert owed.amount >= 0
+    if owed.basis is Basis.METERED:
+        assert owed.amount >= upper_bound(MODEL, ASKED, 50, 0)
+    if owed.basis is Basis.BOUND:
+        assert owed.amount == bound()
