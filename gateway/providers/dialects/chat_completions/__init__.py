@@ -5,11 +5,11 @@ other hosts do differently is said where it matters.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
-from gateway.core.refusal import Refused
+from gateway.core.refusal import Code, Refused
 from gateway.providers.adapter import Answer, Change, Endpoint, Wanted
 from gateway.providers.dialects.chat_completions import (
     answers,
@@ -33,12 +33,18 @@ class ChatCompletions:
 
     def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
-        read = strict_json.read(body)
-        if isinstance(read, strict_json.Malformed):
-            return request.invalid(None, f"The body can't be used: {read.reason}.")
-        if endpoint is Endpoint.EMBEDDINGS:
-            return embeddings.read(read)
-        return request.read(read)
+        found = strict_json.read(body)
+        if isinstance(found, strict_json.Malformed):
+            return request.invalid(None, f"The body can't be used: {found.reason}.")
+        match endpoint:
+            case Endpoint.CHAT_COMPLETIONS:
+                return request.read(found)
+            case Endpoint.EMBEDDINGS:
+                return embeddings.read(found)
+            case Endpoint.MODELS:
+                return Refused(Code.ENDPOINT_NOT_METERED, "The listing of models takes no body.")
+            case _:
+                assert_never(endpoint)
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""

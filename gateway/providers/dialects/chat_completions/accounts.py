@@ -43,7 +43,7 @@ def _spoken(values: Values, completion: int, output: int) -> Usage:
     if reasoning is not None and reasoning > completion:
         output = max(output, completion + reasoning)
     certain = reasoning is not None and audio is not None and audio <= output
-    audio = min(audio or 0, output)
+    audio = output if audio is None else min(audio, output)
     return Usage(
         input=0,
         output=output - audio,
@@ -54,16 +54,19 @@ def _spoken(values: Values, completion: int, output: int) -> Usage:
 
 
 def _heard(values: Values, prompt: int, spoken: Usage) -> Usage:
-    """Return the whole account. Where the parts of the input exceed it, none is credited."""
+    """Return the whole account. Where the parts of the input exceed it, none is credited.
+
+    What may be audio stays audio then, since that may be the dearest kind of all.
+    """
     details = values.get("prompt_tokens_details") or {}
     cached = _larger(_count(details, "cached_tokens"), _count(values, "prompt_cache_hit_tokens"))
     written = _count(details, "cache_write_tokens")
     audio = _count(details, "audio_tokens")
-    certain = False
+    certain = spoken.certain
     if cached is None or written is None or audio is None or cached + written + audio > prompt:
-        cached = written = audio = 0
-    else:
-        certain = spoken.certain
+        certain = False
+        audio = prompt if audio is None else min(audio, prompt)
+        cached = written = 0
     return Usage(
         input=prompt - cached - written - audio,
         output=spoken.output,
