@@ -224,6 +224,10 @@ class FakeClient:
         self.can_receive = anyio.Event()
         self.can_receive.set()
 
+    def sends(self, body: bytes | Refused) -> None:
+        """Give it the body of its next request."""
+        self._body = body
+
     async def body(self) -> bytes | Refused:
         return self._body
 

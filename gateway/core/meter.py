@@ -81,6 +81,7 @@ class Meter:
         self._tier = asked.tier
         self._usage: Usage | None = None
         self._is_usage_last = False
+        self._is_sent = False
         self._has_answered = False
         self.is_finished = False
         self.is_broken = False
@@ -111,6 +112,10 @@ class Meter:
                 assert_never(event)
         return True
 
+    def sent(self) -> None:
+        """Note that the request may reach the provider: from here on it may be billed unseen."""
+        self._is_sent = True
+
     def answered(self) -> None:
         """Note that the provider began to answer: from here on it may bill what it shows."""
         self._has_answered = True
@@ -119,6 +124,8 @@ class Meter:
         """Return what the call owes, ended so."""
         if self.is_finished and self._usage is not None and self._is_usage_last:
             return self._reported(self._usage)
+        if not self._is_sent:
+            return NOTHING
         match ending:
             case ProviderError() | ProviderUnreachable():
                 return NOTHING

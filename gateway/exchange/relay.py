@@ -117,6 +117,7 @@ class Relay:
         await _tell(owned, client)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
+        owned.meter.sent()
         try:
             response = await self._upstream.open(request, owned.timeouts)
             async with aclosing(response):
@@ -215,7 +216,10 @@ async def _pass_whole(owned: Owned, response: Response, client: Client) -> Endin
     owned.upstream_ended_at = owned.monotonic()
     if body is None:
         return ProviderLost()
-    for event in owned.dialect.whole(owned.wanted.endpoint, body):
+    events = owned.dialect.whole(owned.wanted.endpoint, body)
+    if not events:
+        return ProviderLost()
+    for event in events:
         owned.meter.feed(event)
     if owned.meter.is_broken or owned.wanted.asked.stream:
         return ProviderBroken()

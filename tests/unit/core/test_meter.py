@@ -75,7 +75,9 @@ def meter(
     model: Model = MODEL, asked: Asked = ASKED, *, tokens: int = 100, count: CountTokens = words
 ) -> Meter:
     amount = upper_bound(model, structs.replace(asked, choices=1), 50, tokens)
-    return Meter(model, asked, Bound(50, tokens, amount), count)
+    one = Meter(model, asked, Bound(50, tokens, amount), count)
+    one.sent()
+    return one
 
 
 def bound(tokens: int = 100) -> NanoDollars:
@@ -104,6 +106,12 @@ def test_the_tier_that_served_the_call_prices_it():
 def test_what_is_certainly_not_billed_owes_nothing(ending: Ending):
     owed = meter().owed(ending)
     assert (owed.amount, owed.basis) == (0, Basis.NONE)
+
+
+@pytest.mark.parametrize("ending", CUTS)
+def test_a_call_that_was_never_sent_owes_nothing(ending: Ending):
+    amount = upper_bound(MODEL, ASKED, 50, 100)
+    assert Meter(MODEL, ASKED, Bound(50, 100, amount), words).owed(ending).amount == 0
 
 
 def test_an_error_in_the_place_of_an_answer_owes_nothing():

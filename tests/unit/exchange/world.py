@@ -1,0 +1,195 @@
+"""A pipeline on fakes: the real dialect, prices and purse, a scripted provider, a ledger in memory."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
+
+import anyio
+import msgspec
+from msgspec import structs
+
+from gateway.core.budget import BudgetKey, Scope, Window
+from gateway.core.calls import Timeouts
+from gateway.core.ids import ModelName, Project, Provider, TokenId
+from gateway.core.limits import Caller, Limits, OnExcess
+from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule, Vocabulary
+from gateway.core.routing import directory
+from gateway.core.traces import Trace
+from gateway.errors import GatewayError
+from gateway.exchange.pipeline import Pipeline
+from gateway.exchange.progress import Call, Standing
+from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.relay import Relay
+from gateway.exchange.switchboard import Switchboard
+from gateway.providers.adapter import Endpoint
+from gateway.providers.catalog import OPENAI, adapter
+from tests.fakes import (
+    FakeCallers,
+    FakeClient,
+    FakeClock,
+    FakeCounter,
+    FakeKeys,
+    FakeLedger,
+    FakeResponse,
+    FakeRuns,
+    FakeUpstream,
+    FakeWitness,
+)
+from tests.waiting import eventually
+
+KEY = "sk-provider-key-0123456789"
+TOKEN = "gwk_live_client"
+MONTH = BudgetKey(Scope.WORKSPACE, "", Window.MONTH, "2026-11-01")
+DOLLAR = 10**9
+RATES = Rates(
+    input=DOLLAR,
+    output=2 * DOLLAR,
+    cached_input=DOLLAR,
+    cache_write=DOLLAR,
+    cache_write_1h=DOLLAR,
+    audio_input=DOLLAR,
+    audio_output=2 * DOLLAR,
+    image_output=2 * DOLLAR,
+)
+MODEL = Model(
+    name=ModelName("stub/m"),
+    provider=Provider("stub"),
+    upstream_name="m",
+    tiers={DEFAULT_TIER: Schedule(RATES)},
+    max_output_tokens=None,
+    context_tokens=1000,
+    vocabulary=Vocabulary.O200K,
+    hidden_reasoning=False,
+)
+CALLER = Caller(
+    token=TokenId("t1"), name="ci", project=Project("p1"), scopes=frozenset({"llm:call"})
+)
+EVENTS = [(b"content-type", b"text/event-stream")]
+JSON = [(b"content-type", b"application/json")]
+
+
+def chunk(text: str) -> bytes:
+    body = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": text}}]}
+    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+
+FINISH = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+USAGE = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}\n\n'
+DONE = b"data: [DONE]\n\n"
+ANSWER = b'{"id":"c","choices":[{"index":0,"message":{"content":"hi"}}],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}'
+REPORTED = 5 * 1000 + 3 * 2000
+"""What the usage above costs, in nano-dollars."""
+
+
+def stream(*script: bytes | GatewayError | anyio.Event) -> FakeResponse:
+    return FakeResponse(200, EVENTS, script)
+
+
+def whole(body: bytes = ANSWER, status: int = 200) -> FakeResponse:
+    return FakeResponse(status, JSON, [body])
+
+
+class World:
+    """Everything around one pipeline."""
+
+    def __init__(
+        self,
+        answer: FakeResponse | GatewayError | anyio.Event,
+        *,
+        caps: Mapping[BudgetKey, int | None] | None = None,
+        limits: Limits | None = None,
+        model: Model = MODEL,
+        total_s: float = 60.0,
+    ) -> None:
+        self.clock = FakeClock()
+        self.ledger = FakeLedger(caps or {MONTH: 1000 * DOLLAR})
+        self.witness = FakeWitness()
+        self.board = Switchboard(limits or Limits(output_ceiling=100))
+        self.upstream = FakeUpstream(answer)
+        self.callers = FakeCallers({TOKEN: CALLER})
+        self.runs = FakeRuns()
+        self.purse = Purse(
+            self.ledger,
+            "r1",
+            self.clock,
+            Terms(15.0, 20_000),
+            self.witness,  # type: ignore[arg-type]
+        )
+        book = PriceBook("prices-1", {model.name: model})
+        self.pipeline = Pipeline(
+            standing=Standing(
+                directory=directory(book, [model.provider], {}),
+                adapters={
+                    model.provider: adapter(model.provider, "openai", "https://stub.test/v1")
+                },
+                timeouts={model.provider: Timeouts(1.0, 1.0, 1.0, total_s)},
+                zone=UTC,
+            ),
+            callers=self.callers,
+            runs=self.runs,
+            keys=FakeKeys(KEY),
+            counter=FakeCounter(),
+            clock=self.clock,
+            board=self.board,
+            purse=self.purse,
+            ledger=self.ledger,
+            relay=Relay(self.upstream, self.board),
+            reporter=self.witness,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["World"]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.purse.run)
+            yield self
+            group.cancel_scope.cancel()
+        await self.purse.drain()
+
+    async def call(
+        self,
+        client: FakeClient | None = None,
+        *,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        secret: str | None = TOKEN,
+        **body: object,
+    ) -> FakeClient:
+        """Make one call and return its client when it has ended."""
+        wanted = {"model": "stub/m", "messages": [{"role": "user", "content": "hi"}], **body}
+        client = client or FakeClient()
+        client.sends(msgspec.json.encode(wanted))
+        await self.pipeline.run(call(headers, secret), client)
+        return client
+
+    @property
+    def trace(self) -> Trace:
+        """The one trace that was reported."""
+        (trace,) = self.traces
+        return trace
+
+    @property
+    def traces(self) -> list[Trace]:
+        return [what for name, what in self.witness.heard if name == "call_ended"]  # type: ignore[misc]
+
+    def sent(self) -> dict[str, object]:
+        """The body that went upstream."""
+        (request,) = self.upstream.requests
+        return msgspec.json.decode(request.body, type=dict[str, object])
+
+    async def until_running(self) -> None:
+        await eventually(lambda: self.board.running > 0)
+
+
+def call(headers: Sequence[tuple[bytes, bytes]] = (), secret: str | None = TOKEN) -> Call:
+    return Call(
+        endpoint=Endpoint.CHAT_COMPLETIONS,
+        dialect=OPENAI,
+        secret=secret,
+        headers=list(headers),
+        passed=[],
+    )
+
+
+def refusing(**changes: object) -> Limits:
+    """Limits that refuse where the default ones clamp."""
+    strict = Limits(output_ceiling=100, over_ceiling=OnExcess.REFUSE, short_budget=OnExcess.REFUSE)
+    return structs.replace(strict, **changes)
