@@ -193,7 +193,9 @@ class FakeResponse:
 class FakeUpstream:
     """Answers every request with what it was given; keeps the requests."""
 
-    def __init__(self, answer: FakeResponse | GatewayError | anyio.Event) -> None:
+    def __init__(
+        self, answer: FakeResponse | GatewayError | anyio.Event | Callable[[], FakeResponse]
+    ) -> None:
         self.answer = answer
         self.requests: list[PreparedRequest] = []
 
@@ -206,8 +208,10 @@ class FakeUpstream:
             case anyio.Event():
                 await self.answer.wait()
                 raise AssertionError("the event stands for an answer that never comes")
-            case _:
+            case GatewayError():
                 raise self.answer
+            case make:
+                return make()
 
 
 class FakeClient:
