@@ -1,0 +1,370 @@
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from genai_prices.data import providers as vendors
+from genai_prices.types import ConditionalPrice, ModelInfo, Provider as Vendor, TimeOfDateConstraint
+from hypothesis import given, strategies as st
+from msgspec import structs
+
+from gateway.core.events import Usage
+from gateway.core.ids import ModelName, Provider
+from gateway.core.pricing import (
+    CliffOverride,
+    Model,
+    Override,
+    PriceBook,
+    Rates,
+    Vocabulary,
+    cost,
+)
+from gateway.errors import ConfigurationInvalid
+from gateway.store.prices import compile_book
+
+TODAY = date(2026, 11, 25)
+OPENAI = {Provider("openai"): "https://api.openai.com/v1"}
+USD = 10**9  # nano-dollars per million tokens
+
+
+@pytest.fixture(scope="module")
+def book() -> PriceBook:
+    return compile_book({**OPENAI, Provider("sandbox"): "sandbox:"}, {}, TODAY)
+
+
+def overridden(name: str, override: Override, places: dict[Provider, str] = OPENAI) -> Model:
+    return compile_book(places, {ModelName(name): override}, TODAY).models[ModelName(name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "tier", "usage", "nusd"),
+    [
+        ("openai/gpt-4o-mini", None, Usage(input=1000, output=500), 450_000),
+        ("openai/gpt-4o-mini", "default", Usage(input=200, cached=800, output=10), 96_000),
+        ("openai/gpt-4o-mini-2024-07-18", None, Usage(input=1, output=0), 150),
+        ("openai/gpt-4o", "auto", Usage(input=10, output=1), 59_500),
+        ("openai/gpt-4o", None, Usage(input=10, cached=5, output=1, certain=False), 47_500),
+        ("openai/gpt-5-mini", "flex", Usage(input=0, cached=1, output=0), 13),
+        ("openai/gpt-5-mini", "flex", Usage(input=1, cached=1, output=0), 138),
+        ("openai/gpt-5", "priority", Usage(input=1000, cached=2000, output=3000), 63_000_000),
+        ("openai/o3", None, Usage(input=100, output=50, reasoning=40), 600_000),
+        (
+            "openai/gpt-5.6-sol",
+            None,
+            Usage(input=1000, cached=2000, cache_write=3000, output=400),
+            27_800_000,
+        ),
+        ("openai/gpt-5.6-sol", None, Usage(input=272_000, output=1), 1_088_020_000),
+        ("openai/gpt-5.6-sol", None, Usage(input=272_001, output=1), 2_176_038_000),
+        ("openai/gpt-5.6-sol", None, Usage(input=1, cached=272_000, output=0), 217_608_000),
+        ("openai/gpt-5.6-sol", "flex", Usage(input=300_000, output=1000), 1_215_000_000),
+        ("openai/gpt-5.6-sol", "fast", Usage(input=0, cache_write=10, output=10), 500_000),
+        ("openai/gpt-5.6-sol", "ultrafast", Usage(input=1, output=0), 8000),
+        (
+            "openai/gpt-audio",
+            None,
+            Usage(input=100, audio_input=50, output=20, audio_output=30),
+            3_970_000,
+        ),
+        ("openai/text-embedding-3-small", None, Usage(input=1234, output=0), 24_680),
+        ("openai/text-embedding-3-large", None, Usage(input=7, output=0), 910),
+        ("sandbox/echo", None, Usage(input=1, output=1), 3000),
+    ],
+)
+def test_usage_costs_what_the_price_list_says(
+    book: PriceBook, name: str, tier: str | None, usage: Usage, nusd: int
+):
+    assert cost(book.models[ModelName(name)], usage, tier) == nusd
+
+
+@given(st.sampled_from([v for v in vendors if v.id in {"openai", "groq", "mistral", "x-ai"}]))
+def test_every_published_input_price_is_in_the_book_or_its_model_is_not(vendor: Vendor):
+    book = compile_book({Provider("p"): f"{vendor.api_pattern.replace(chr(92), '')}/v1"}, {}, TODAY)
+    for published in vendor.models:
+        model = book.models.get(ModelName(f"p/{published.id}"))
+        price = getattr(published.prices, "input_mtok", None)
+        if model is not None and isinstance(price, Decimal):
+            assert model.tiers["default"].base.input >= price * USD
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-4o-mini-2024-07-18",
+        "gpt-5-2025-08-07",
+        "gpt-5-nano-2025-08-07",
+        "gpt-4.1-mini",
+        "o4-mini",
+        "gpt-6-sol",
+        "gpt-rosalind-research",
+        "text-embedding-ada-002",
+    ],
+)
+def test_an_id_that_is_spelt_out_has_a_price(book: PriceBook, name: str):
+    model = book.models[ModelName(f"openai/{name}")]
+    assert (model.name, model.provider, model.upstream_name) == (f"openai/{name}", "openai", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-4o-mini-2099-01-01",
+        "GPT-4o-mini",
+        "gpt-5-nano-2099-01-01",
+        "gpt-4o-audio-preview",  # its audio has no published price
+        "gpt-4o-mini-search-preview",  # bills a search for each call
+        "o3-deep-research",
+        "whisper-1",  # billed by the hour
+        "omni-moderation-latest",  # no price is not a price of zero
+        "claude-opus-5",
+    ],
+)
+def test_a_guess_has_no_price(book: PriceBook, name: str):
+    assert ModelName(f"openai/{name}") not in book.models
+
+
+def test_a_missing_price_is_that_of_the_dearest_relative(book: PriceBook):
+    assert book.models[ModelName("openai/gpt-4o")].tiers["default"].base == Rates(
+        input=2_500_000_000,
+        output=10_000_000_000,
+        cached_input=1_250_000_000,
+        cache_write=2_500_000_000,
+        cache_write_1h=2_500_000_000,
+        audio_input=2_500_000_000,
+        audio_output=10_000_000_000,
+        image_output=10_000_000_000,
+    )
+
+
+def test_a_tier_without_cliffs_of_its_own_has_none(book: PriceBook):
+    tiers = book.models[ModelName("openai/gpt-5.5")].tiers
+    assert tiers["priority"].above == ()
+    assert [tokens for tokens, _ in tiers["default"].above] == [272_000]
+    assert set(tiers) == {"default", "flex", "priority", "fast"}
+
+
+def test_a_price_holds_from_its_first_day():
+    def price(day: date) -> int:
+        return (
+            compile_book(OPENAI, {}, day).models[ModelName("openai/o3")].tiers["default"].base.input
+        )
+
+    assert [price(date(2025, 6, 9)), price(date(2025, 6, 10))] == [10 * USD, 2 * USD]
+
+
+def test_prices_that_change_with_the_hour_are_taken_at_their_dearest():
+    places = {Provider("deepseek"): "https://api.deepseek.com"}
+    vendor = next(vendor for vendor in vendors if vendor.id == "deepseek")
+    hourly = [m for m in vendor.models if any(map(changes_hourly, prices(m)))]
+    assert hourly
+    book = compile_book(places, {}, TODAY)
+    for published in hourly:
+        last = next(
+            i for i, p in reversed([*enumerate(prices(published))]) if not changes_hourly(p)
+        )
+        day = [price.prices.output_mtok for price in prices(published)[last:]]
+        base = book.models[ModelName(f"deepseek/{published.id}")].tiers["default"].base
+        assert base.output == max(day) * USD > min(day) * USD
+
+
+def changes_hourly(price: ConditionalPrice) -> bool:
+    return isinstance(price.constraint, TimeOfDateConstraint)
+
+
+def prices(published: ModelInfo) -> list[ConditionalPrice]:
+    return published.prices if isinstance(published.prices, list) else []
+
+
+def test_a_price_for_each_request_is_counted_once():
+    places = {Provider("pplx"): "https://api.perplexity.ai"}
+    sonar = compile_book(places, {}, TODAY).models[ModelName("pplx/sonar")]
+    assert cost(sonar, Usage(input=0, output=0), None) == 12_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "vocabulary", "thinks"),
+    [
+        ("gpt-4o", Vocabulary.O200K, False),
+        ("gpt-4.1-mini", Vocabulary.O200K, False),
+        ("gpt-4", Vocabulary.CL100K, False),
+        ("gpt-4-turbo-2024-04-09", Vocabulary.CL100K, False),
+        ("gpt-3.5-turbo", Vocabulary.CL100K, False),
+        ("text-embedding-3-large", Vocabulary.CL100K, False),
+        ("gpt-5", Vocabulary.O200K, True),
+        ("gpt-5.6-sol", Vocabulary.O200K, True),
+        ("gpt-6.1-terra", Vocabulary.O200K, True),
+        ("o1", Vocabulary.O200K, True),
+        ("o4-mini", Vocabulary.O200K, True),
+        ("gpt-oss-20b", Vocabulary.O200K, True),
+        ("gpt-audio", Vocabulary.UNKNOWN, True),
+    ],
+)
+def test_a_family_has_its_vocabulary(
+    book: PriceBook, name: str, vocabulary: Vocabulary, *, thinks: bool
+):
+    model = book.models[ModelName(f"openai/{name}")]
+    assert (model.vocabulary, model.hidden_reasoning) == (vocabulary, thinks)
+
+
+def test_a_model_of_another_vendor_may_have_any_vocabulary():
+    groq = compile_book({Provider("groq"): "https://api.groq.com/openai/v1"}, {}, TODAY).models
+    assert groq[ModelName("groq/openai/gpt-oss-120b")].vocabulary is Vocabulary.O200K
+    llama = groq[ModelName("groq/llama-3.3-70b-versatile")]
+    assert (llama.vocabulary, llama.hidden_reasoning) == (Vocabulary.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [("gpt-4o", 134_400), ("gpt-4.1", 1_050_000), ("gpt-3.5-turbo", 16_385), ("ada", None)],
+)
+def test_a_round_window_may_be_larger_than_published(
+    book: PriceBook, name: str, tokens: int | None
+):
+    assert book.models[ModelName(f"openai/{name}")].context_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "is_priced"),
+    [
+        ("openai", "https://api.openai.com/v1", True),
+        ("mine", "https://api.openai.com/v1", True),
+        ("openai", "http://127.0.0.1:9000/v1", True),
+        ("mine", "http://127.0.0.1:9000/v1", False),
+        ("openai", "https://eu.api.openai.com/v1", False),  # costs a tenth more
+        ("mine", "https://llm.example.com/v1", False),
+    ],
+)
+def test_a_vendor_is_known_by_its_address_or_its_name(name: str, place: str, *, is_priced: bool):
+    models = compile_book({Provider(name): place}, {}, TODAY).models
+    assert (ModelName(f"{name}/gpt-4o") in models) is is_priced
+    assert bool(models) is is_priced
+
+
+def test_the_sandbox_is_there_under_the_name_it_was_given():
+    models = compile_book({Provider("try"): "sandbox:"}, {}, TODAY).models
+    assert set(models) == {"try/echo", "try/slow"}
+    echo = models[ModelName("try/echo")]
+    assert (echo.max_output_tokens, echo.context_tokens) == (4096, 128_000)
+    assert (echo.vocabulary, echo.hidden_reasoning) == (Vocabulary.O200K, False)
+
+
+LOCAL = {Provider("vllm"): "http://10.0.0.7:8000/v1"}
+
+
+def test_a_model_nobody_publishes_has_the_operators_prices():
+    override = Override(input=2, output=3, per_request=5, max_output_tokens=7, context_tokens=9)
+    model = overridden("vllm/my/model", override, LOCAL)
+    assert model.upstream_name == "my/model"
+    assert model.tiers["default"].base == Rates(
+        input=2,
+        output=3,
+        cached_input=2,
+        cache_write=2,
+        cache_write_1h=2,
+        audio_input=2,
+        audio_output=3,
+        image_output=3,
+        per_request=5,
+    )
+    assert (model.max_output_tokens, model.context_tokens) == (7, 9)
+    assert (model.vocabulary, model.hidden_reasoning) == (Vocabulary.UNKNOWN, True)
+
+
+def test_a_name_says_nothing_of_a_model_on_an_unknown_host():
+    model = overridden("vllm/gpt-4o", Override(input=2, output=3, hidden_reasoning=False), LOCAL)
+    assert (model.vocabulary, model.hidden_reasoning) == (Vocabulary.UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("override", "missing"),
+    [
+        (Override(input=1), "no output"),
+        (Override(output=1), "no input"),
+        (Override(max_output_tokens=1), "no input and no output"),
+    ],
+)
+def test_a_new_model_needs_a_price_of_input_and_output(override: Override, missing: str):
+    with pytest.raises(ConfigurationInvalid, match=rf'^\$\.prices\["vllm/m"\]: found {missing},'):
+        overridden("vllm/m", override, LOCAL)
+
+
+def test_an_override_of_a_provider_that_is_not_there_has_no_effect():
+    assert compile_book({}, {ModelName("gone/m"): Override()}, TODAY).models == {}
+
+
+def test_an_override_leaves_what_it_does_not_say():
+    model = overridden("openai/gpt-4o", Override(max_output_tokens=16_384))
+    plain = compile_book(OPENAI, {}, TODAY).models[ModelName("openai/gpt-4o")]
+    assert model == structs.replace(plain, max_output_tokens=16_384)
+
+
+def test_an_override_replaces_the_price_and_what_is_filled_in_from_it():
+    base = overridden("openai/gpt-4o", Override(input=9 * USD)).tiers["default"].base
+    assert (base.input, base.cache_write, base.audio_input) == (9 * USD, 9 * USD, 9 * USD)
+    assert (base.cached_input, base.output) == (1_250_000_000, 10 * USD)
+
+
+def test_an_override_makes_no_published_cliff_or_tier_cheaper():
+    tiers = overridden("openai/gpt-5.6-sol", Override(input=1 * USD, output=70 * USD)).tiers
+    assert (tiers["default"].base.input, tiers["default"].base.output) == (1 * USD, 70 * USD)
+    above = tiers["default"].above[0][1]
+    assert (above.input, above.output) == (8 * USD, 70 * USD)
+    assert (tiers["priority"].base.input, tiers["priority"].base.output) == (8 * USD, 70 * USD)
+    assert (tiers["flex"].base.input, tiers["flex"].base.output) == (2 * USD, 70 * USD)
+
+
+def test_an_operators_cliff_takes_the_place_of_the_published_ones():
+    override = Override(cached_input=USD, above=CliffOverride(tokens=100, input=6 * USD))
+    schedule = overridden("openai/gpt-5.6-sol", override).tiers["default"]
+    assert [tokens for tokens, _ in schedule.above] == [100]
+    above = schedule.above[0][1]
+    assert (above.input, above.output) == (6 * USD, 20 * USD)
+    # what it does not say is as dear as its relative above the cliff
+    assert (above.cached_input, above.cache_write) == (6 * USD, 6 * USD)
+
+
+def test_what_a_cliff_does_not_say_is_not_cheaper_than_below_it():
+    override = Override(audio_input=50 * USD, above=CliffOverride(tokens=100, input=6 * USD))
+    assert (
+        overridden("openai/gpt-4o", override).tiers["default"].above[0][1].audio_input == 50 * USD
+    )
+
+
+@given(st.integers(1, 10**9), st.integers(0, 10**12))
+def test_a_tiers_factor_is_exact_and_rounded_up(ppm: int, price: int):
+    override = Override(input=price, output=price, per_request=price, tiers_ppm={"t": ppm})
+    tier = overridden("vllm/m", override, LOCAL).tiers["t"].base
+    scaled = -(-price * ppm // 10**6)
+    assert (tier.input, tier.cached_input, tier.per_request) == (scaled, scaled, scaled)
+
+
+def test_a_factor_of_the_default_tier_scales_it():
+    tiers = overridden(
+        "openai/gpt-4o", Override(tiers_ppm={"default": 1_100_000, "x": 2_000_000})
+    ).tiers
+    assert (tiers["default"].base.input, tiers["x"].base.input) == (2_750_000_000, 5 * USD)
+
+
+def test_the_version_names_its_sources():
+    said = {ModelName("openai/gpt-4o"): Override(input=1)}
+    more = {ModelName("openai/gpt-4o"): Override(input=2)}
+    sandbox = {Provider("sandbox"): "sandbox:"}
+
+    def version(places: dict[Provider, str], overrides: dict[ModelName, Override]) -> str:
+        return compile_book(places, overrides, TODAY).version
+
+    assert version(OPENAI, {}) == "genai-prices 0.2.3"
+    assert version(sandbox, {}) == "sandbox"
+    assert version({**OPENAI, **sandbox}, {}) == "genai-prices 0.2.3 + sandbox"
+    assert version(OPENAI, said).startswith("genai-prices 0.2.3 + overrides ")
+    assert version(OPENAI, said) == version(OPENAI, dict(said)) != version(OPENAI, more)
+
+
+def test_every_price_of_every_vendor_can_be_compiled():
+    book = compile_book({Provider(v.id): "http://localhost/v1" for v in vendors}, {}, TODAY)
+    assert len(book.models) > 3000
+    for model in book.models.values():
+        for schedule in model.tiers.values():
+            cliffs = [tokens for tokens, _ in schedule.above]
+            assert cliffs == sorted(set(cliffs))
+            for rates in (schedule.base, *(rates for _, rates in schedule.above)):
+                assert all(getattr(rates, field) >= 0 for field in Rates.__struct_fields__)
