@@ -17,6 +17,12 @@ from tests.postgres import Databases
 FIRST = parse("0001_ledger.sql", b"CREATE TABLE one (n int); INSERT INTO one VALUES (1);")
 SECOND = parse("0002_traces.sql", b"CREATE TABLE two AS SELECT n + 1 AS n FROM one;")
 BROKEN = parse("0002_broken.sql", b"CREATE TABLE two (n int); SELECT no_such_function();")
+UNRECORDABLE = parse(
+    "0002_unrecordable.sql",
+    b"CREATE TABLE two (n int);"
+    b"ALTER TABLE schema_migration ADD CONSTRAINT no_such CHECK (number < 2);",
+)
+"""Fails after its own SQL is through."""
 END_SLEEPERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"""
@@ -53,10 +59,13 @@ async def test_pending_says_what_is_missing_and_changes_nothing(empty_dsn: str):
         assert await pending(connection, [FIRST, SECOND]) == [SECOND]
 
 
-async def test_a_broken_migration_leaves_what_was_before_it_and_nothing_of_itself(empty_dsn: str):
+@pytest.mark.parametrize("bad", [BROKEN, UNRECORDABLE], ids=str)
+async def test_a_failed_migration_leaves_what_was_before_it_and_nothing_of_itself(
+    empty_dsn: str, bad: Migration
+):
     async with session(empty_dsn) as connection:
-        with pytest.raises(SchemaUnusable, match=r"0002_broken failed: .*no_such_function"):
-            await migrate(connection, [FIRST, BROKEN])
+        with pytest.raises(SchemaUnusable, match=f"migration {bad} failed: .*no_such"):
+            await migrate(connection, [FIRST, bad])
         assert await tables(connection) == {"one", "schema_migration"}
         assert await migrate(connection, [FIRST, SECOND]) == [SECOND]
 
