@@ -74,12 +74,12 @@ class FakeLedger:
         replica: ReplicaId,
         needs: Sequence[Need],
         wishes: Mapping[BudgetKey, int],
-        share: float,
+        share_ppm: int,
     ) -> GrantAnswer:
         await self._turn()
         self.grants += 1
         balances = {key: self.balance(key) for need in needs for key in need.amounts}
-        decision = decide(needs, balances, wishes, share)
+        decision = decide(needs, balances, wishes, share_ppm)
         for key, amount in decision.grants.items():
             self.leased[key] = self.leased.get(key, 0) + amount
         return GrantAnswer(decision, balances)

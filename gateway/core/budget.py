@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gateway.core.money import ZERO, NanoDollars
+from gateway.core.money import PER_MILLION, ZERO, NanoDollars
 
 
 class Scope(StrEnum):
@@ -255,12 +255,12 @@ def decide(
     needs: Sequence[Need],
     balances: Mapping[BudgetKey, Balance],
     wishes: Mapping[BudgetKey, int],
-    share: float,
+    share_ppm: int,
 ) -> Decision:
     """Return what to grant to a replica that would like `wishes` on top of what its calls need.
 
     Needs are met in their order, each in all of its budgets or in none. What a wish adds never
-    exceeds `share` of what is then free, so that near a cap a lease shrinks to the calls' own need.
+    exceeds `share_ppm` millionths of what is then free, so that near a cap a lease shrinks to the calls' own need.
     """
     taken: dict[BudgetKey, int] = {}
     answers = []
@@ -271,7 +271,7 @@ def decide(
             for key, amount in need.amounts.items():
                 taken[key] = taken.get(key, 0) + amount
     grants = {
-        key: amount + _extra(balances[key].free, amount, wishes.get(key, 0), share)
+        key: amount + _extra(balances[key].free, amount, wishes.get(key, 0), share_ppm)
         for key, amount in taken.items()
     }
     return Decision(grants, tuple(answers))
@@ -292,7 +292,7 @@ def _shortest(
     return worst
 
 
-def _extra(free: int | None, needed: int, wish: int, share: float) -> int:
+def _extra(free: int | None, needed: int, wish: int, share_ppm: int) -> int:
     if free is None:
         return wish
-    return min(wish, int(max(0, free - needed) * share))
+    return min(wish, max(0, free - needed) * share_ppm // PER_MILLION)

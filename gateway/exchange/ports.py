@@ -101,7 +101,7 @@ class Ledger(Protocol):
         replica: ReplicaId,
         needs: Sequence[Need],
         wishes: Mapping[BudgetKey, int],
-        share: float,
+        share_ppm: int,
     ) -> GrantAnswer:
         """Lease more to a replica, in one transaction, budgets locked in id order."""
         ...

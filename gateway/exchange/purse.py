@@ -27,10 +27,14 @@ _RETRY_S = 0.25
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """How leases are granted: their life in seconds, and the share of what is free on top of a need."""
+    """How leases are granted.
+
+    Their life in seconds, and the share of what is free, in parts per million, that may be granted
+    on top of a need.
+    """
 
     ttl_s: float
-    share: float
+    share_ppm: int
 
 
 class Witness(Protocol):
@@ -205,7 +209,9 @@ class Purse:
         asked_at = self._clock.monotonic()
         try:
             with anyio.fail_after(self._terms.ttl_s):
-                answer = await self._ledger.grant(self._replica, needs, wishes, self._terms.share)
+                answer = await self._ledger.grant(
+                    self._replica, needs, wishes, self._terms.share_ppm
+                )
         except (LedgerUnavailable, TimeoutError) as error:
             self._lost(str(error) or "a grant was not answered in time")
             self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))

@@ -124,7 +124,7 @@ class LedgerStore:
         replica: ReplicaId,
         needs: Sequence[Need],
         wishes: Mapping[BudgetKey, int],
-        share: float,
+        share_ppm: int,
     ) -> GrantAnswer:
         """Lease more to a replica and renew it, in one transaction, budgets locked in id order.
 
@@ -132,7 +132,7 @@ class LedgerStore:
         that was never opened has nothing to grant. A replica that isn't live is granted nothing:
         it raises LedgerUnavailable until it is renewed.
         """
-        asked = _Asked(replica, tuple(needs), wishes, share)
+        asked = _Asked(replica, tuple(needs), wishes, share_ppm)
         answer = await self._grant(asked) if asked.keys else GrantAnswer(Decision({}, ()), {})
         if answer is None:
             await self._open_periods(asked.keys)
@@ -186,7 +186,7 @@ class LedgerStore:
                 return None
             rows = {budget_key(row): row for row in found}
             balances = {key: _balance(rows[key]) if key in rows else NOTHING for key in asked.keys}
-            decision = decide(asked.needs, balances, asked.wishes, asked.share)
+            decision = decide(asked.needs, balances, asked.wishes, asked.share_ppm)
             amounts = {rows[key]["id"]: amount for key, amount in decision.grants.items()}
             if amounts:
                 await connection.execute(
@@ -201,7 +201,7 @@ class _Asked(msgspec.Struct, frozen=True):
     replica: ReplicaId
     needs: tuple[Need, ...]
     wishes: Mapping[BudgetKey, int]
-    share: float
+    share_ppm: int
 
     @property
     def keys(self) -> list[BudgetKey]:

@@ -63,7 +63,7 @@ async def open_run(runs: RunStore, run: str = "r1", cap: int | None = None) -> R
 async def test_the_first_grant_of_a_period_makes_its_budget_with_the_cap_in_force(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    answer = await ledger.grant(replica, [need(300)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(300)], {}, 0)
     assert answer.decision.answers == (None,)
     assert answer.balances[MONTH].cap == CAP
     assert await money(database) == (0, 300, 0)
@@ -73,7 +73,7 @@ async def test_what_nothing_caps_is_counted_all_the_same(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     uncapped = project_key("p")
-    answer = await ledger.grant(replica, [need(10**15, uncapped)], {uncapped: 5}, 0.5)
+    answer = await ledger.grant(replica, [need(10**15, uncapped)], {uncapped: 5}, 500_000)
     assert answer.decision.grants == {uncapped: 10**15 + 5}
     await ledger.flush(replica, 1, [line(10**15, 10**15 + 5, uncapped)], [])
     assert await money(database, uncapped) == (10**15, 0, 0)
@@ -83,7 +83,7 @@ async def test_each_need_gets_all_of_its_budgets_or_none(
     ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
 ):
     run = run_key((await open_run(runs, cap=100)).id)
-    answer = await ledger.grant(replica, [need(101, MONTH, run), need(60, MONTH, run)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(101, MONTH, run), need(60, MONTH, run)], {}, 0)
     assert answer.decision.answers == (Short(run, 100, 100), None)
     assert await money(database) == (0, 60, 0)
     assert await money(database, run) == (0, 60, 0)
@@ -92,7 +92,7 @@ async def test_each_need_gets_all_of_its_budgets_or_none(
 async def test_a_wish_adds_no_more_than_its_share_of_what_is_free(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {MONTH: 10_000}, 0.1)
+    await ledger.grant(replica, [need(100)], {MONTH: 10_000}, 100_000)
     assert await money(database) == (0, 100 + 90, 0)
 
 
@@ -103,7 +103,7 @@ async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(
     answers = []
 
     async def ask(who: ReplicaId) -> None:
-        answers.append((await ledger.grant(who, [need(100)], {}, 0.0)).decision.answers[0])
+        answers.append((await ledger.grant(who, [need(100)], {}, 0)).decision.answers[0])
 
     for _ in range(10):
         async with anyio.create_task_group() as group:
@@ -121,8 +121,8 @@ async def test_grants_in_opposite_orders_never_wait_in_a_ring(
 
     async def ask(who: ReplicaId, order: list[BudgetKey], round_: int) -> None:
         fresh = [project_key(f"{round_}-{k.scope_id}") if k is not MONTH else k for k in order]
-        await ledger.grant(who, [need(1, *fresh)], {}, 0.0)
-        await ledger.grant(who, [need(1, *order)], {}, 0.0)
+        await ledger.grant(who, [need(1, *fresh)], {}, 0)
+        await ledger.grant(who, [need(1, *order)], {}, 0)
 
     for round_ in range(15):
         async with anyio.create_task_group() as group:
@@ -141,7 +141,7 @@ async def test_grants_and_flushes_of_many_at_once_add_up(
         chance, leased = random.Random(who), 0  # noqa: S311
         for sequence in range(1, 21):
             bound = chance.randrange(1, 60)
-            answer = await ledger.grant(who, [need(bound)], {MONTH: 30}, 0.2)
+            answer = await ledger.grant(who, [need(bound)], {MONTH: 30}, 200_000)
             leased += answer.decision.grants.get(MONTH, 0)
             used = chance.randrange(leased + 1)
             back = chance.randrange(leased - used + 1)
@@ -161,7 +161,7 @@ async def test_grants_and_flushes_of_many_at_once_add_up(
 async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(500)], {}, 0.0)
+    await ledger.grant(replica, [need(500)], {}, 0)
 
     async def flush() -> None:
         for sequence in range(1, 31):
@@ -169,7 +169,7 @@ async def test_a_grant_and_a_flush_of_one_replica_at_once_take_turns(
 
     async def grant() -> None:
         for _ in range(30):
-            await ledger.grant(replica, [need(1)], {}, 0.0)
+            await ledger.grant(replica, [need(1)], {}, 0)
 
     async with anyio.create_task_group() as group:
         group.start_soon(flush)
@@ -181,9 +181,9 @@ async def test_a_closed_run_is_granted_nothing_and_still_takes_its_flush(
     ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
 ):
     run = run_key((await open_run(runs, cap=100)).id)
-    await ledger.grant(replica, [need(40, run)], {}, 0.0)
+    await ledger.grant(replica, [need(40, run)], {}, 0)
     await runs.close(DEFAULT, name("r1"), SOMEONE)
-    answer = await ledger.grant(replica, [need(1, run)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(1, run)], {}, 0)
     assert answer.decision.answers == (Short(run, 0, 40),)
     await ledger.flush(replica, 1, [line(25, 40, run)], [])
     assert await money(database, run) == (25, 0, 0)
@@ -193,7 +193,7 @@ async def test_a_run_that_was_never_opened_has_nothing(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     ghost = run_key(MINT.id())
-    answer = await ledger.grant(replica, [need(1, MONTH, ghost)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(1, MONTH, ghost)], {}, 0)
     assert answer.decision.answers == (Short(ghost, 0, 0),)
     assert await money(database) == (0, 0, 0)
     assert await database.fetch_value("SELECT count(*) FROM budget WHERE scope = 'run'") == 0
@@ -202,13 +202,13 @@ async def test_a_run_that_was_never_opened_has_nothing(
 async def test_a_cap_lowered_below_what_is_leased_grants_nothing_until_it_is_raised(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(500)], {}, 0.0)
+    await ledger.grant(replica, [need(500)], {}, 0)
     limits = LimitStore(database)
     await limits.put(WORKSPACE_MONTH, NanoDollars(400), TODAY, SOMEONE)
-    answer = await ledger.grant(replica, [need(1)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(1)], {}, 0)
     assert answer.decision.answers == (Short(MONTH, 0, 400),)
     await limits.put(WORKSPACE_MONTH, NanoDollars(501), TODAY, SOMEONE)
-    answer = await ledger.grant(replica, [need(1)], {}, 0.0)
+    answer = await ledger.grant(replica, [need(1)], {}, 0)
     assert answer.decision.answers == (None,)
 
 
@@ -219,7 +219,7 @@ async def test_a_cap_put_while_its_budgets_first_row_is_made_is_not_missed(
     for number in range(20):
         key = project_key(f"p{number}")
         async with anyio.create_task_group() as group:
-            group.start_soon(ledger.grant, replica, [need(1, key)], {}, 0.0)
+            group.start_soon(ledger.grant, replica, [need(1, key)], {}, 0)
             group.start_soon(
                 limits.put, (key.scope, key.scope_id, key.window), NanoDollars(5), TODAY, SOMEONE
             )
@@ -230,7 +230,7 @@ async def test_a_flush_books_spend_and_keeps_its_traces(
     ledger: LedgerStore, database: Database, replica: ReplicaId, runs: RunStore
 ):
     run = await open_run(runs)
-    await ledger.grant(replica, [need(90, MONTH, run_key(run.id))], {}, 0.0)
+    await ledger.grant(replica, [need(90, MONTH, run_key(run.id))], {}, 0)
     kept = [
         trace(run=run.name),
         trace(run=run.name),
@@ -247,7 +247,7 @@ async def test_a_flush_books_spend_and_keeps_its_traces(
 async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     flush = (replica, 1, [line(60, 100)], [trace()])
     await ledger.flush(*flush)
     await ledger.flush(*flush)
@@ -261,7 +261,7 @@ async def test_a_flush_sent_again_after_a_commit_in_doubt_is_booked_once(
 async def test_a_gap_in_the_flushes_of_a_replica_is_refused(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     with pytest.raises(LedgerUnavailable, match="lacks flushes"):
         await ledger.flush(replica, 2, [line(60, 100)], [trace()])
     with pytest.raises(LedgerUnavailable, match="lacks flushes"):
@@ -273,7 +273,7 @@ async def test_a_gap_in_the_flushes_of_a_replica_is_refused(
 async def test_what_a_provider_billed_beyond_its_bound_is_booked_and_shown(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await ledger.flush(replica, 1, [line(130, 100, overshoot=30)], [])
     assert await money(database) == (130, 0, 0)
     [month] = await LimitStore(database).spend(TODAY)
@@ -284,7 +284,7 @@ async def test_a_flush_never_ends_another_replicas_lease(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     other = await new_replica(database)
-    await ledger.grant(other, [need(100)], {}, 0.0)
+    await ledger.grant(other, [need(100)], {}, 0)
     await ledger.flush(replica, 1, [line(10, 50)], [])
     assert await money(database) == (10, 100, 0)
 
@@ -292,7 +292,7 @@ async def test_a_flush_never_ends_another_replicas_lease(
 async def test_two_lines_of_one_budget_are_both_booked(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await ledger.flush(replica, 1, [line(10, 10), line(20, 90)], [])
     assert await money(database) == (30, 0, 0)
 
@@ -300,9 +300,9 @@ async def test_two_lines_of_one_budget_are_both_booked(
 async def test_an_unknown_replica_is_granted_nothing(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(1)], {}, 0.0)
+    await ledger.grant(replica, [need(1)], {}, 0)
     with pytest.raises(LedgerUnavailable, match="not live"):
-        await ledger.grant(ReplicaId(MINT.id()), [need(1)], {}, 0.0)
+        await ledger.grant(ReplicaId(MINT.id()), [need(1)], {}, 0)
     assert await money(database) == (0, 1, 0)
 
 
@@ -310,8 +310,8 @@ async def test_a_grant_renews_its_replica(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
     await database.execute("UPDATE replica SET seen_at = now() - interval '1 hour'")
-    await ledger.grant(replica, [need(1)], {}, 0.0)
-    await ledger.grant(replica, [], {}, 0.0)
+    await ledger.grant(replica, [need(1)], {}, 0)
+    await ledger.grant(replica, [], {}, 0)
     assert await database.fetch_value("SELECT now() - seen_at < interval '1 minute' FROM replica")
 
 
@@ -334,7 +334,7 @@ async def test_runs_of_one_name_in_two_projects_have_caps_of_their_own(
         NewRun(project="other", name=name("r"), cap_nusd=NanoDollars(50)), "t", SOMEONE
     )
     needs = [need(6, run_key(one.id)), need(6, run_key(two.id))]
-    answer = await ledger.grant(replica, needs, {}, 0.0)
+    answer = await ledger.grant(replica, needs, {}, 0)
     assert answer.decision.answers == (Short(run_key(one.id), 5, 5), None)
     await ledger.flush(replica, 1, [], [trace(run=name("r"), project="other")])
     assert [(await runs.show(p, name("r"))).calls for p in (DEFAULT, "other")] == [0, 1]

@@ -337,16 +337,16 @@ def test_nothing_is_left_where_an_overshoot_took_more_than_there_was():
     free=st.integers(-50, 10**12),
     amounts=st.lists(st.integers(1, 10**12), max_size=5),
     wish=st.integers(0, 10**12),
-    share=st.floats(0, 1),
+    share_ppm=st.integers(0, 10**6),
 )
 def test_a_grant_never_passes_what_is_free_nor_a_wish_its_share(
-    free: int, amounts: list[int], wish: int, share: float
+    free: int, amounts: list[int], wish: int, share_ppm: int
 ):
-    decision = decide(needs_of(*amounts), {MONTH: balance(free, spent=100)}, {MONTH: wish}, share)
+    decision = decide(needs_of(*amounts), {MONTH: balance(free, spent=100)}, {MONTH: wish}, share_ppm)
     met = sum(a for a, short in zip(amounts, decision.answers, strict=True) if short is None)
     granted = decision.grants.get(MONTH, 0)
     assert met <= granted <= max(0, free)
-    assert granted - met <= min(wish, max(0, free - met) * share)
+    assert granted - met <= min(wish, max(0, free - met) * share_ppm // 10**6)
 
 
 def test_a_hold_ends_once():

@@ -47,13 +47,13 @@ class World:
     """A purse with what it needs, and the loop it runs in."""
 
     def __init__(
-        self, month: int | None = 1000, run: int | None = 100, share: float = 0.02
+        self, month: int | None = 1000, run: int | None = 100, share_ppm: int = 20_000
     ) -> None:
         self.clock = FakeClock()
         self.ledger = FakeLedger({MONTH: month, RUN: run})
         self.witness = FakeWitness()
         self.purse = Purse(
-            self.ledger, ReplicaId("r1"), self.clock, Terms(15.0, share), self.witness
+            self.ledger, ReplicaId("r1"), self.clock, Terms(15.0, share_ppm), self.witness
         )
 
     @asynccontextmanager
@@ -206,7 +206,7 @@ async def test_draining_gives_every_lease_back():
 
 
 async def test_idle_leases_go_back_and_a_closed_runs_lease_at_once():
-    world = World(month=10**6, run=10**6, share=1.0)
+    world = World(month=10**6, run=10**6, share_ppm=10**6)
     async with world.running() as purse:
         for _ in range(3):
             purse.settle(await held(purse, 10), NanoDollars(10), trace())
