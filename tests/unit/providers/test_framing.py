@@ -73,6 +73,7 @@ def test_a_character_split_across_reads_stays_whole():
 
 def test_a_space_after_the_colon_is_taken_off_once():
     assert payloads(b"data:a\n\ndata: b\n\ndata:  c\n\ndata\n\n") == [b"a", b"b", b" c", b""]
+    assert payloads(b"data:  c\r\n\r\n: x\ndata:  d\n\n") == [b" c", b" d"]
 
 
 def test_data_lines_are_joined_by_a_line_feed():

@@ -32,6 +32,7 @@ def test_reasoning_stays_inside_the_output_and_audio_leaves_it():
 def test_output_is_never_less_than_the_total_leaves_for_it():
     outside = chat(total_tokens=200, completion_tokens_details={"reasoning_tokens": 60})
     assert outside == Usage(input=100, output=100, reasoning=60)
+    assert chat(total_tokens=200) == Usage(input=100, output=100)
     assert chat(total_tokens=110) == Usage(input=100, output=40)
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec import structs
 
 from gateway.providers.adapter import Change, Endpoint, Wanted
@@ -101,6 +101,7 @@ OTHER_FIELDS = st.dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(
     others=OTHER_FIELDS,
     ceilings=st.dictionaries(st.sampled_from([NEW, OLD]), st.integers(1, 10**7)),

@@ -259,6 +259,7 @@ def test_a_null_usage_is_cut_out_of_the_bytes():
         b'data: {"choices":[{"delta":{"content":"x"}}],\ndata: "usage":{"prompt_tokens":1}}\n\n',
         b'data: {"choices":[{"delta":{"content":",\\"usage\\":null"}}],"usage":null}\n\n',
         b'data: {"choices":[{"delta":{"content":"usage"}}],"usage":null}\n\n',
+        b'data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":1},"x":{"y":1,"usage":null}}\n\n',
     ],
 )
 def test_a_usage_beside_choices_is_taken_out_however_it_is_written(raw: bytes):

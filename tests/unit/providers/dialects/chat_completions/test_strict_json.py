@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gateway.providers.dialects.chat_completions.strict_json import (
     MOST_CONTAINERS,
@@ -42,6 +42,7 @@ def reason(body: bytes) -> str:
     return found.reason
 
 
+@settings(max_examples=40)
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 2]))
 def test_a_sound_object_is_read_as_the_standard_library_reads_it(
     value: dict[str, object], ascii_only: bool, indent: int | None
@@ -124,6 +125,11 @@ def test_nesting_ends_at_its_limit():
 @pytest.mark.parametrize("text", ['"[[[[[[[[', "\\", '\\"', '[\\"]"{', "{" * 200])
 def test_brackets_in_texts_are_not_nesting(text: str):
     body = json.dumps({"a": [text] * 40, text: [[1]] * 40}).encode()
+    assert isinstance(read(body), Body)
+
+
+def test_a_backslash_that_ends_a_text_does_not_hide_its_quote():
+    body = json.dumps({"a": ["\\", "[" * 200, ""], "b": [{}] * 80}).encode()
     assert isinstance(read(body), Body)
 
 
