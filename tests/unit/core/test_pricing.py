@@ -338,6 +338,15 @@ def test_each_line_costs_its_own_price(usage: Usage, amount: int):
     assert cost(model_of({DEFAULT_TIER: Schedule(DISTINCT)}), usage, None) == amount
 
 
+@pytest.mark.parametrize(
+    ("input_tokens", "amount"), [(100, 100), (101, 202), (200, 400), (201, 603), (10**6, 3 * 10**6)]
+)
+def test_the_last_cliff_that_was_passed_prices_the_whole_request(input_tokens: int, amount: int):
+    cliffs = ((100, rates(input=2 * MARK)), (200, rates(input=3 * MARK)))
+    model = model_of({DEFAULT_TIER: Schedule(rates(input=MARK), cliffs)})
+    assert cost(model, Usage(input=input_tokens, output=0), None) == amount
+
+
 @given(MODELS, TIERS, st.data())
 def test_more_usage_never_costs_less_below_the_next_cliff(
     model: Model, tier: str | None, data: st.DataObject

@@ -1,12 +1,22 @@
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 
 import pytest
 from genai_prices.data import providers as vendors
-from genai_prices.types import ConditionalPrice, ModelInfo, Provider as Vendor, TimeOfDateConstraint
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    PriceVariant,
+    Provider as Vendor,
+    StartDateConstraint,
+    TimeOfDateConstraint,
+)
 from hypothesis import given, strategies as st
 from msgspec import structs
 
+from gateway.core import price_tables
 from gateway.core.events import Usage
 from gateway.core.ids import ModelName, Provider
 from gateway.core.pricing import (
@@ -20,6 +30,7 @@ from gateway.core.pricing import (
 )
 from gateway.errors import ConfigurationInvalid
 from gateway.store.prices import compile_book
+from gateway.store.published import models
 
 TODAY = date(2026, 11, 25)
 OPENAI = {Provider("openai"): "https://api.openai.com/v1"}
@@ -151,27 +162,58 @@ def test_a_price_holds_from_its_first_day():
     assert [price(date(2025, 6, 9)), price(date(2025, 6, 10))] == [10 * USD, 2 * USD]
 
 
-def test_prices_that_change_with_the_hour_are_taken_at_their_dearest():
-    places = {Provider("deepseek"): "https://api.deepseek.com"}
-    vendor = next(vendor for vendor in vendors if vendor.id == "deepseek")
-    hourly = [m for m in vendor.models if any(map(changes_hourly, prices(m)))]
-    assert hourly
-    book = compile_book(places, {}, TODAY)
-    for published in hourly:
-        last = next(
-            i for i, p in reversed([*enumerate(prices(published))]) if not changes_hourly(p)
-        )
-        day = [price.prices.output_mtok for price in prices(published)[last:]]
-        base = book.models[ModelName(f"deepseek/{published.id}")].tiers["default"].base
-        assert base.output == max(day) * USD > min(day) * USD
+def vendor_of(*models: ModelInfo) -> Vendor:
+    return Vendor(id="v", name="V", api_pattern="https://v", models=list(models))
 
 
-def changes_hourly(price: ConditionalPrice) -> bool:
-    return isinstance(price.constraint, TimeOfDateConstraint)
+def chat_price(usd: int) -> ModelPrice:
+    return ModelPrice(input_mtok=Decimal(usd), output_mtok=Decimal(usd))
 
 
-def prices(published: ModelInfo) -> list[ConditionalPrice]:
-    return published.prices if isinstance(published.prices, list) else []
+@pytest.mark.parametrize("by_day", [3, 30])
+def test_prices_that_change_with_the_hour_are_taken_at_their_dearest(by_day: int):
+    listed = [
+        ConditionalPrice(StartDateConstraint(date(2026, 1, 1)), prices=chat_price(99)),
+        ConditionalPrice(StartDateConstraint(date(2026, 2, 1)), prices=chat_price(10)),
+        ConditionalPrice(TimeOfDateConstraint(time(6), time(18)), prices=chat_price(by_day)),
+    ]
+    (model,) = models(vendor_of(ModelInfo("m", ClauseEquals("m"), prices=listed)), TODAY)
+    bases = [table.base["input"] for table in model.facts.tiers["default"]]
+    assert set(bases) == {10 * USD, by_day * USD}
+    filled = price_tables.model(Provider("v"), "m", model.facts).tiers["default"].base
+    assert filled.input == filled.cached_input == max(10, by_day) * USD
+
+
+def test_a_price_under_another_condition_may_apply():
+    dearer = PriceVariant({"route": "eu"}, chat_price(7))
+    batch = PriceVariant({"processing": "batch"}, chat_price(50))
+    info = ModelInfo("m", ClauseEquals("m"), prices=chat_price(5), price_variants=[dearer, batch])
+    (model,) = models(vendor_of(info), TODAY)
+    filled = price_tables.model(Provider("v"), "m", model.facts)
+    assert set(filled.tiers) == {"default"}
+    assert filled.tiers["default"].base.input == 7 * USD
+
+
+@pytest.mark.parametrize(
+    ("name", "prices", "is_sold"),
+    [
+        ("chat", {"input_mtok": 1, "output_mtok": 1}, True),
+        ("chat", {"input_mtok": 1}, False),
+        ("chat", {"output_mtok": 1}, False),
+        ("chat", {}, False),
+        ("chat", {"input_mtok": 1, "output_mtok": 1, "input_gpixels": 1}, False),
+        ("chat", {"input_mtok": 1, "output_mtok": 1, "web_searches_kcount": 1}, True),
+        ("embed-1", {"input_mtok": 1}, True),
+        ("audio-1", {"input_mtok": 1, "output_mtok": 1}, False),
+        ("audio-1", {"input_mtok": 1, "output_mtok": 1, "input_audio_mtok": 1}, True),
+    ],
+)
+def test_a_model_is_priced_if_all_it_is_sure_to_bill_is(
+    name: str, prices: dict[str, int], *, is_sold: bool
+):
+    price = ModelPrice(**{key: Decimal(usd) for key, usd in prices.items()})
+    info = ModelInfo(name, ClauseEquals(name), prices=price)
+    assert bool(list(models(vendor_of(info), TODAY))) is is_sold
 
 
 def test_a_price_for_each_request_is_counted_once():
