@@ -32,7 +32,7 @@ class Pages:
     def answer(self, template: str, status: int = 200, **values: object) -> Response[bytes]:
         """Return a page."""
         text = self._templates.get_template(template).render(values)
-        return Response(text.encode(), status_code=status, media_type="text/html; charset=utf-8")
+        return Response(text.encode(), status_code=status, media_type="text/html")
 
     def message(self, title: str, text: str, status: int = 200) -> Response[bytes]:
         """Return a page that says one thing."""
