@@ -51,7 +51,6 @@ class Connection(asyncio.Protocol):
             UpstreamTimedOut: the request or the answer stood still for too long.
         """
         self._answer = answer
-        self._deadline = None
         if len(body) <= _SLICE_BYTES:
             self._transport.write(head + body)
         else:
@@ -238,12 +237,12 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(False)
 
     def _pause_reading(self) -> None:
-        if not self._is_paused and self._is_open:
+        if not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._is_paused and self._is_open:
+        if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
 

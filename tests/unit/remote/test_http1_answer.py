@@ -6,8 +6,7 @@ import weakref
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gateway.errors import UpstreamLost
 from gateway.remote.answer import PIECE_BYTES, Answer

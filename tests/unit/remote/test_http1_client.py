@@ -199,19 +199,6 @@ async def test_silence_before_the_head_is_timed_out(
     assert client.connections() == {server.origin: (0, 0)}
 
 
-async def test_a_head_that_drips_does_not_put_its_deadline_off(serve: Serve, clients: Clients):
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nx: ")
-        while True:
-            await peer.send(b"x")
-            await asyncio.sleep(0.01)
-
-    server = await serve(script)
-    with pytest.raises(UpstreamTimedOut):
-        await clients().open(get(server), Timeouts(connect_s=5, first_byte_s=0.1, idle_s=5))
-
-
 @pytest.mark.parametrize("start", [b"", b"4\r\npart\r\n"])
 async def test_silence_in_the_body_is_timed_out(serve: Serve, clients: Clients, start: bytes):
     server = await serve(says(CHUNKED + start))
@@ -221,24 +208,6 @@ async def test_silence_in_the_body_is_timed_out(serve: Serve, clients: Clients, 
     with pytest.raises(UpstreamTimedOut, match="sent no more"):
         await response.read()
     await until(lambda: server.peers[0].is_gone)
-
-
-async def test_the_idle_time_starts_anew_with_each_piece_and_not_while_nobody_reads(
-    serve: Serve, clients: Clients
-):
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(CHUNKED)
-        for _ in range(8):
-            await peer.send(b"1\r\nx\r\n")
-            await asyncio.sleep(0.03)
-        await peer.send(b"0\r\n\r\n")
-
-    server = await serve(script)
-    response = await clients().open(get(server), Timeouts(connect_s=5, first_byte_s=5, idle_s=0.15))
-    assert await response.read() == b"x"
-    await asyncio.sleep(0.2)
-    assert await whole(response) == b"x" * 7
 
 
 async def test_nobody_listening_is_unreachable(clients: Clients, patient: Timeouts):
@@ -265,7 +234,7 @@ async def test_a_connect_that_hangs_is_unreachable(clients: Clients):
         sock.listen(0)
         address = sock.getsockname()
         with socket.create_connection(address), socket.socket() as second:
-            second.setblocking(False)  # noqa: FBT003  # the socket module's own signature
+            second.setblocking(False)  # the socket module's own signature
             second.connect_ex(address)
             request = Request(b"GET", Origin("http", *address), b"/", (), b"")
             client = clients(per_origin=1)
@@ -497,6 +466,26 @@ async def test_an_early_refusal_is_delivered_and_the_connection_not_reused(
     await until(lambda: server.peers[0].is_gone)
 
 
+async def test_a_request_cut_short_by_its_answer_leaves_a_connection_that_is_not_reused(
+    serve: Serve, clients: Clients, patient: Timeouts
+):
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.transport.pause_reading()
+        await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+        await over.wait()
+        peer.writer.transport.resume_reading()
+
+    over = asyncio.Event()
+    server = await serve(script)
+    client = clients()
+    response = await client.open(post(server, BIG), patient)
+    over.set()
+    await until(lambda: buffered(client) == 0)
+    assert await whole(response) == b"big"
+    assert client.connections() == {server.origin: (0, 0)}
+
+
 async def test_closing_before_the_end_closes_the_connection_at_once(
     serve: Serve, clients: Clients, patient: Timeouts
 ):
@@ -504,11 +493,9 @@ async def test_closing_before_the_end_closes_the_connection_at_once(
     client = clients()
     response = await client.open(get(server), patient)
     assert await response.read() == b"part"
-    loop = asyncio.get_running_loop()
-    started_at = loop.time()
     await response.aclose()
+    assert not response._connection.is_open  # in this very turn of the loop
     await until(lambda: server.peers[0].is_gone)
-    assert loop.time() - started_at < 0.1
     with pytest.raises(UpstreamLost, match="closed before its end"):
         await response.read()
     assert client.connections() == {server.origin: (0, 0)}
@@ -565,21 +552,6 @@ async def test_a_closed_client_loses_what_is_running_and_opens_nothing(
     await until(lambda: server.peers[0].is_gone)
 
 
-async def test_a_big_body_can_be_read_after_its_connection_has_gone(
-    serve: Serve, clients: Clients, patient: Timeouts
-):
-    body = b"x" * 300_000
-    server = await serve(
-        says(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n" + body, then="close")
-    )
-    response = await clients().open(get(server), patient)
-    got = await response.read()
-    while len(got) + len(response._answer.body) < len(body):
-        got += await response.read()
-    await until(lambda: not response._connection._is_open)
-    assert got + await whole(response) == body
-
-
 async def test_a_server_that_hangs_up_before_a_request_is_unreachable_or_lost(
     serve: Serve, clients: Clients, patient: Timeouts
 ):
@@ -592,3 +564,22 @@ async def test_a_server_that_hangs_up_before_a_request_is_unreachable_or_lost(
         with pytest.raises((UpstreamUnreachable, UpstreamLost)):
             await client.open(get(server), patient)
     assert client.connections() == {server.origin: (0, 0)}
+
+
+async def test_what_came_is_read_though_the_client_was_closed_meanwhile(
+    serve: Serve, clients: Clients, patient: Timeouts
+):
+    server = await serve(
+        says(b"HTTP/1.1 200 OK\r\ncontent-length: 900000\r\n\r\n" + b"x" * 800_000)
+    )
+    client = clients()
+    response = await client.open(get(server), patient)
+    await until(lambda: response._connection._is_paused)
+    expected = len(response._answer.body)
+    await client.aclose()
+    got = 0
+    while got < expected:
+        got += len(await response.read())
+    assert got == expected
+    with pytest.raises(UpstreamLost):
+        await response.read()

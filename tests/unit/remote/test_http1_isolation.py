@@ -10,8 +10,7 @@ import itertools
 
 import httpcore
 import msgspec
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gateway.errors import UpstreamFailed
 from gateway.remote.http1 import Http1Client, Origin, PoolLimits, Request, Timeouts

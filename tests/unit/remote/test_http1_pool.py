@@ -1,14 +1,14 @@
 """The pool: caps, queues, expiry, and cancellation at every stage, after which all must add up."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from gateway.errors import UpstreamUnreachable
-from gateway.remote.http1 import Http1Client, Timeouts
+from gateway.remote.http1 import Http1Client, Origin, Request, Timeouts
 from tests.unit.remote.scripted import (
-    OK,
     Clients,
     Peer,
     Serve,
@@ -151,23 +151,6 @@ async def test_a_connection_past_its_rest_is_not_used_though_no_timer_rang(
     assert len(server.peers) == 2
 
 
-async def test_the_time_at_rest_does_not_count_for_the_next_request(
-    serve: Serve, clients: Clients, patient: Timeouts
-):
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(OK)
-        await peer.request()
-        await asyncio.sleep(0.15)
-        await peer.send(OK)
-
-    server = await serve(script)
-    client = clients(idle_s=0.1)
-    for _ in range(2):
-        assert await whole(await client.open(get(server), patient)) == b"ok"
-    assert len(server.peers) == 1
-
-
 # Each brings a call to a stage where it awaits, and returns the call's task.
 Stage = Callable[
     [Http1Client, Server, Timeouts, asyncio.TaskGroup], Awaitable[asyncio.Task[object]]
@@ -294,3 +277,38 @@ async def test_cancelling_at_any_turn_of_the_loop_adds_up(
         assert idle <= 2
     await client.aclose()
     await until(lambda: server.open_now == 0)
+
+
+async def test_a_place_whose_dialing_failed_goes_to_the_next(clients: Clients, patient: Timeouts):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        origin = Origin("http", "127.0.0.1", sock.getsockname()[1])
+        client = clients(per_origin=1)
+
+        async def ask() -> None:
+            with pytest.raises(UpstreamUnreachable, match="can't connect"):
+                await client.open(Request(b"GET", origin, b"/", (), b""), patient)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(ask())
+    assert client.connections() == {origin: (0, 0)}
+
+
+async def test_a_connection_handed_over_with_stray_bytes_waiting_is_replaced(
+    serve: Serve, clients: Clients, patient: Timeouts
+):
+    server = await serve(always_ok)
+    client = clients(per_origin=1)
+    first = await client.open(get(server), patient)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(client.open(get(server), patient))
+        await until(lambda: waiters(client) == 1)
+        with socket.socket(
+            fileno=socket.dup(server.peers[0].writer.get_extra_info("socket").fileno())
+        ) as raw:
+            raw.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray")
+        await first.aclose()
+        assert await whole(await waiting) == b"ok"
+    assert len(server.peers) == 2
+    assert client.connections() == {server.origin: (1, 0)}

@@ -1,8 +1,7 @@
 """What goes out: nothing a caller passes can end a line or change the framing."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gateway.remote.request import Origin, Request, encode_head
 

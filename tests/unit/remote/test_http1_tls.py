@@ -1,5 +1,6 @@
 """TLS: who is talked to is checked, and an end without TLS's own end is no end."""
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 
@@ -179,3 +180,53 @@ async def test_a_fast_server_is_made_to_wait(
     assert got == 16_777_216
     assert await whole(await client.open(get(server), patient)) == b"ok"
     assert len(server.peers) == 1
+
+
+async def test_a_server_that_hangs_up_after_the_handshake_is_unreachable_or_lost(
+    serve: Serve,
+    clients: Clients,
+    patient: Timeouts,
+    serving: ssl.SSLContext,
+    trusting: ssl.SSLContext,
+):
+    async def script(peer: Peer) -> None:
+        peer.close()
+
+    server = await serve(script, context=serving)
+    client = clients(context=trusting, per_origin=1)
+    for _ in range(10):
+        with pytest.raises((UpstreamUnreachable, UpstreamLost)):
+            await client.open(get(server), patient)
+    assert client.connections() == {server.origin: (0, 0)}
+
+
+# uvloop tells of the end a turn later, when the request is on its way: lost, which is the safe word.
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_server_whose_goodbye_comes_with_its_handshake_is_unreachable(
+    serve: Serve,
+    clients: Clients,
+    patient: Timeouts,
+    authority: trustme.CA,
+    trusting: ssl.SSLContext,
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose handshake ends with the server's word
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def script(peer: Peer) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            incoming.write(await peer.reader.read(65_536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                break
+            await peer.send(outgoing.read())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        await peer.send(outgoing.read())
+
+    server = await serve(script)
+    server.scheme = "https"
+    with pytest.raises(UpstreamUnreachable, match="at once"):
+        await clients(context=trusting).open(get(server), patient)
