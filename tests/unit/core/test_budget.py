@@ -8,11 +8,12 @@ provider charged beyond its own bounds.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.core.budget import (
     Balance,
@@ -34,7 +35,18 @@ MONTH = BudgetKey(Scope.WORKSPACE, "", Window.MONTH, "2026-11-01")
 RUNS = [BudgetKey(Scope.RUN, run, Window.TOTAL, "") for run in ("r1", "r2")]
 FREE = BudgetKey(Scope.PROJECT, "p", Window.DAY, "2026-11-25")
 KEYS = [MONTH, *RUNS, FREE]
-SHARE = 0.25
+SHARE_PPM = 250_000
+
+
+class Fate(StrEnum):
+    """What becomes of a request to the database."""
+
+    DONE = "done"
+    DONE_UNHEARD = "done, but the answer is lost"
+    LOST = "lost"
+
+
+FATES = st.sampled_from([Fate.DONE, Fate.DONE, Fate.DONE, Fate.DONE_UNHEARD, Fate.LOST])
 
 
 class Row(msgspec.Struct):
@@ -65,7 +77,7 @@ class ModelDatabase:
     """What `store.ledger` does, in memory."""
 
     def __init__(self) -> None:
-        self.rows = {MONTH: Row(300), RUNS[0]: Row(120), RUNS[1]: Row(60), FREE: Row(None)}
+        self.rows = {MONTH: Row(500), RUNS[0]: Row(300), RUNS[1]: Row(100), FREE: Row(None)}
         self.sequences: dict[int, int] = defaultdict(int)
         self.reclaimed: set[int] = set()
 
@@ -75,7 +87,7 @@ class ModelDatabase:
         if replica in self.reclaimed:
             return None
         balances = {key: self.rows[key].balance for need in needs for key in need.amounts}
-        decision = decide(needs, balances, wishes, SHARE)
+        decision = decide(needs, balances, wishes, SHARE_PPM)
         for key, amount in decision.grants.items():
             row = self.rows[key]
             row.leased[replica] += amount
@@ -133,7 +145,8 @@ class Ledger(RuleBasedStateMachine):
         self.highest = {key: row.cap for key, row in self.database.rows.items()}
 
     slots = st.integers(0, 1)
-    amounts = st.integers(1, 80)
+    rarely = st.sampled_from([False, False, False, True])
+    amounts = st.integers(1, 40)
     picks = st.integers(0, 10)
 
     @rule(slot=slots, run=st.sampled_from([*RUNS, None]), amount=amounts, counts=st.booleans())
@@ -148,21 +161,34 @@ class Ledger(RuleBasedStateMachine):
         else:
             replica.holds.append(hold)
 
-    @precondition(lambda self: any(replica.waiting for replica in self.replicas))
-    @rule(slot=slots, arrives=st.booleans(), answered=st.booleans())
-    def ask_for_more(self, slot: int, *, arrives: bool, answered: bool) -> None:
+    @rule(slot=slots, run=st.sampled_from(RUNS), amount=amounts, fate=FATES)
+    def begin_a_call_and_ask(self, slot: int, run: BudgetKey, amount: int, fate: Fate) -> None:
+        self.begin_a_call(slot, run, amount, counts=False)
+        self.ask_for_more(slot, fate)
+
+    @rule(slot=slots, fate=FATES)
+    def ask_for_more(self, slot: int, fate: Fate) -> None:
         replica = self.replicas[slot]
         waiting, replica.waiting = replica.waiting, []
         if not waiting:
             return
         needs = [earmark.need for earmark in waiting]
         wishes = {key: replica.leases[key].used for need in needs for key in need.amounts}
-        answer = self.database.grant(replica.number, needs, wishes) if arrives else None
-        if answer is None or not answered:
+        is_sent = fate is not Fate.LOST
+        answer = self.database.grant(replica.number, needs, wishes) if is_sent else None
+        if answer is None or fate is Fate.DONE_UNHEARD:
             for earmark in waiting:
                 replica.leases.forget(earmark)
-            return
-        decision, balances = answer
+        else:
+            self.use(replica, waiting, *answer)
+
+    def use(
+        self,
+        replica: Replica,
+        waiting: Sequence[Earmark],
+        decision: Decision,
+        balances: Mapping[BudgetKey, Balance],
+    ) -> None:
         replica.leases.granted(decision, balances)
         for earmark, short in zip(waiting, decision.answers, strict=True):
             hold = replica.leases.complete(earmark, self.now)
@@ -177,7 +203,12 @@ class Ledger(RuleBasedStateMachine):
         if replica.waiting:
             replica.leases.forget(replica.waiting.pop(pick % len(replica.waiting)))
 
-    @rule(slot=slots, pick=picks, percent=st.integers(0, 100), beyond=st.sampled_from([0, 0, 0, 7]))
+    @rule(
+        slot=slots,
+        pick=picks,
+        percent=st.integers(0, 100),
+        beyond=st.sampled_from([0, 0, 0, 0, 0, 7]),
+    )
     def end_a_call(self, slot: int, pick: int, percent: int, beyond: int) -> None:
         replica = self.replicas[slot]
         if not replica.holds:
@@ -196,18 +227,18 @@ class Ledger(RuleBasedStateMachine):
         if replica.holds:
             replica.leases.release(replica.holds.pop(pick % len(replica.holds)), self.now)
 
-    @rule(slot=slots, arrives=st.booleans(), answered=st.booleans(), closing=st.booleans())
-    def flush(self, slot: int, *, arrives: bool, answered: bool, closing: bool) -> None:
+    @rule(slot=slots, fate=FATES, closing=st.booleans())
+    def flush(self, slot: int, fate: Fate, *, closing: bool) -> None:
         replica = self.replicas[slot]
         if replica.batch is None:
             closed = {k.scope_id for k, row in self.database.rows.items() if row.is_closed}
             runs = frozenset(closed if closing else ())
             replica.batch = replica.leases.draw(self.now, closing=runs)
             replica.sequence += 1
-        if arrives:
+        if fate is not Fate.LOST:
             self.database.flush(replica.number, replica.sequence, replica.batch)
-            if answered:
-                replica.batch = None
+        if fate is Fate.DONE:
+            replica.batch = None
 
     @rule(slot=slots)
     def renew(self, slot: int) -> None:
@@ -217,12 +248,15 @@ class Ledger(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(slot=slots)
-    def take_for_dead(self, slot: int) -> None:
-        self.database.reclaim(self.replicas[slot].number)
+    @rule(slot=slots, happens=rarely)
+    def take_for_dead(self, slot: int, *, happens: bool) -> None:
+        if happens:
+            self.database.reclaim(self.replicas[slot].number)
 
-    @rule(slot=slots, is_noticed=st.booleans())
-    def die(self, slot: int, *, is_noticed: bool) -> None:
+    @rule(slot=slots, happens=rarely, is_noticed=st.booleans())
+    def die(self, slot: int, *, happens: bool, is_noticed: bool) -> None:
+        if not happens:
+            return
         dead = self.replicas[slot]
         for hold in dead.holds:
             for key in hold.keys:
@@ -232,8 +266,10 @@ class Ledger(RuleBasedStateMachine):
         if is_noticed:
             self.database.reclaim(dead.number)
 
-    @rule(slot=slots)
-    def stop_cleanly(self, slot: int) -> None:
+    @rule(slot=slots, happens=rarely)
+    def stop_cleanly(self, slot: int, *, happens: bool) -> None:
+        if not happens:
+            return
         replica = self.replicas[slot]
         for earmark in replica.waiting:
             replica.leases.forget(earmark)
@@ -252,14 +288,14 @@ class Ledger(RuleBasedStateMachine):
         self.replicas[slot] = Replica(self.born)
         self.born += 1
 
-    @rule(key=st.sampled_from([MONTH, *RUNS]), cap=st.integers(0, 400))
+    @rule(key=st.sampled_from([MONTH, *RUNS]), cap=st.sampled_from([600, 400, 200, 100, 0]))
     def change_a_cap(self, key: BudgetKey, cap: int) -> None:
         self.database.rows[key].cap = cap
         self.highest[key] = max(self.highest[key] or 0, cap)
 
-    @rule(run=st.sampled_from(RUNS))
-    def close_a_run(self, run: BudgetKey) -> None:
-        self.database.rows[run].is_closed = True
+    @rule(happens=rarely)
+    def close_a_run(self, *, happens: bool) -> None:
+        self.database.rows[RUNS[1]].is_closed |= happens
 
     @invariant()
     def what_was_charged_never_passes_a_cap(self) -> None:
@@ -278,9 +314,9 @@ class Ledger(RuleBasedStateMachine):
     def a_replica_holds_and_spends_within_its_lease(self) -> None:
         for replica in self.replicas:
             for key, lease in replica.leases.items():
-                assert min(lease.leased, lease.held, lease.spent, lease.overshoot) >= 0
-                assert lease.held + lease.spent <= lease.leased + replica.overshot[key]
                 held = sum(hold.amount for hold in replica.holds if key in hold.keys)
+                assert min(lease.leased, lease.spent, lease.overshoot) >= 0
+                assert held + lease.spent <= lease.leased + replica.overshot[key]
                 earmarked = sum(earmark.parts.get(key, 0) for earmark in replica.waiting)
                 assert lease.held == held + earmarked
 
@@ -297,7 +333,7 @@ class Ledger(RuleBasedStateMachine):
 
 
 TestLedger = Ledger.TestCase
-TestLedger.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLedger.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
 def needs_of(*amounts: int) -> list[Need]:
@@ -310,26 +346,32 @@ def balance(free: int | None, spent: int = 0) -> Balance:
 
 
 def test_needs_are_met_in_their_order_as_far_as_money_goes():
-    decision = decide(needs_of(60, 50, 40), {MONTH: balance(100)}, {}, 0.0)
+    decision = decide(needs_of(60, 50, 40), {MONTH: balance(100)}, {}, 0)
     assert decision.answers == (None, Short(MONTH, 40, 100), None)
     assert decision.grants == {MONTH: 100}
 
 
+def test_what_is_leased_or_unsettled_is_as_good_as_spent():
+    taken = Balance(cap=100, spent=20, leased=30, unsettled=40)
+    assert decide(needs_of(11), {MONTH: taken}, {}, 0).answers == (Short(MONTH, 10, 100),)
+    assert decide(needs_of(10), {MONTH: taken}, {}, 0).answers == (None,)
+
+
 def test_a_need_that_lacks_one_budget_takes_from_none():
     need = Need({MONTH: 10, RUNS[0]: 10})
-    decision = decide([need], {MONTH: balance(100), RUNS[0]: balance(9)}, {}, 1.0)
+    decision = decide([need], {MONTH: balance(100), RUNS[0]: balance(9)}, {}, 10**6)
     assert decision.answers == (Short(RUNS[0], 9, 9),)
     assert decision.grants == {}
 
 
 def test_the_budget_that_lacks_most_is_named():
     need = Need({MONTH: 10, RUNS[0]: 10})
-    decision = decide([need], {MONTH: balance(8), RUNS[0]: balance(3)}, {}, 1.0)
+    decision = decide([need], {MONTH: balance(8), RUNS[0]: balance(3)}, {}, 10**6)
     assert decision.answers == (Short(RUNS[0], 3, 3),)
 
 
 def test_nothing_is_left_where_an_overshoot_took_more_than_there_was():
-    decision = decide(needs_of(1), {MONTH: balance(-5, spent=105)}, {}, 1.0)
+    decision = decide(needs_of(1), {MONTH: balance(-5, spent=105)}, {}, 10**6)
     assert decision.answers == (Short(MONTH, 0, 100),)
 
 
@@ -342,7 +384,9 @@ def test_nothing_is_left_where_an_overshoot_took_more_than_there_was():
 def test_a_grant_never_passes_what_is_free_nor_a_wish_its_share(
     free: int, amounts: list[int], wish: int, share_ppm: int
 ):
-    decision = decide(needs_of(*amounts), {MONTH: balance(free, spent=100)}, {MONTH: wish}, share_ppm)
+    decision = decide(
+        needs_of(*amounts), {MONTH: balance(free, spent=100)}, {MONTH: wish}, share_ppm
+    )
     met = sum(a for a, short in zip(amounts, decision.answers, strict=True) if short is None)
     granted = decision.grants.get(MONTH, 0)
     assert met <= granted <= max(0, free)
