@@ -25,19 +25,25 @@ def zone(config: Config) -> ZoneInfo:
 async def watch(
     parts: Parts, config: Config, file: Path | None, environ: Mapping[str, str], clock: SystemClock
 ) -> NoReturn:
-    """Reload whenever the file has changed or SIGHUP has come, until cancelled."""
+    """Reload whenever the file has changed or SIGHUP has come, until cancelled.
+
+    A new day makes the price book anew: prices are published ahead of the day they begin.
+    """
     current = config
-    seen = _stamp(file)
+    seen, priced_on = _stamp(file), clock.utc().date()
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         while True:
             is_asked = False
             with anyio.move_on_after(LOOK_EVERY_S):
                 await anext(signals)
                 is_asked = True
-            stamp = _stamp(file)
+            stamp, today = _stamp(file), clock.utc().date()
             if is_asked or stamp != seen:
                 seen = stamp
                 current = await _reload(parts, current, file, environ, clock)
+            if today != priced_on:
+                priced_on = today
+                parts.reconfigure(current, today)
 
 
 async def _reload(

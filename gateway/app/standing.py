@@ -85,5 +85,6 @@ def _override(price: PriceOverride) -> Override:
     """Return a configured price as the price book takes it: the same fields, the same numbers."""
     fields = structs.asdict(price)
     above = fields.pop("above")
+    tiers = dict(fields.pop("tiers_ppm"))  # the default is a read-only view, which has no JSON
     cliff = None if above is None else CliffOverride(**structs.asdict(above))
-    return Override(**fields, above=cliff)
+    return Override(**fields, above=cliff, tiers_ppm=tiers)

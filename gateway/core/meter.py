@@ -28,6 +28,7 @@ from gateway.core.outcome import (
     TimedOut,
 )
 from gateway.core.pricing import Model, Vocabulary, cost, upper_bound
+from gateway.core.tokens import visible
 from gateway.core.traces import Basis
 
 CountTokens = Callable[[str, Vocabulary], int | None]
@@ -191,8 +192,8 @@ class Meter:
         """Return the most output tokens that what was shown can have been."""
         self._count_pending()
         if self._model.vocabulary is Vocabulary.UNKNOWN or not self._is_counted:
-            return -(-self._bytes // 2)
-        with_margin = -(-self._counted * 11 // 10)
+            return visible(self._bytes, None)
+        with_margin = visible(self._bytes, self._counted)
         return max(self._counted, min(with_margin, self._bound.output_tokens))
 
     def _seen(self) -> Owed:

@@ -28,6 +28,13 @@ def offer(
 
     `counted` is the tokenizer's count of the request, where one was made.
     """
+    if not pricing.is_tier_priced(model, asked.tier):
+        return Refused(
+            Code.PRICE_UNKNOWN,
+            f"No price is known for this service tier of {model.name}. Leave service_tier out, or add "
+            "the tier under prices: in the configuration.",
+            param="service_tier",
+        )
     input_tokens = pricing.input_bound(asked, model, counted)
     if input_tokens is None:
         return Refused(

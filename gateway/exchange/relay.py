@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from gateway.core.calls import Timeouts
+from gateway.core.events import Broken
 from gateway.core.ids import TraceId
 from gateway.core.limits import Target
 from gateway.core.meter import Meter
@@ -190,12 +191,19 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
         if not is_within:
             break
         if piece.relay:
-            passed.append(piece.relay)
+            passed.append(_unquoted(owned, piece))
     if passed:
         if owned.status is None:
             await _start(owned, response, client)
         await client.send(passed[0] if len(passed) == 1 else b"".join(passed), more=True)
     return is_within
+
+
+def _unquoted(owned: Owned, piece: Piece) -> bytes:
+    """Return a piece to pass on: an error event that quotes what it must not becomes one of ours."""
+    if Broken() in piece.events and _quotes(piece.relay, owned):
+        return owned.dialect.cut(_provider_error(owned, 200))
+    return piece.relay
 
 
 async def _start(owned: Owned, response: Response, client: Client) -> None:
@@ -249,6 +257,8 @@ def _provider_error(owned: Owned, status: int) -> Refused:
     provider = owned.target.provider
     if status in {401, 402, 403}:
         message = f"{provider} refused the gateway's own key or account (HTTP {status}). Ask an operator to check it."
+    elif status == 200:
+        message = f"{provider} reported an error and broke off (gateway id {owned.trace})."
     else:
         message = f"{provider} answered HTTP {status} (gateway id {owned.trace})."
     return Refused(Code.UPSTREAM_ERROR, message)

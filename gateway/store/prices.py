@@ -71,7 +71,7 @@ _SANDBOX_FACTS: Final = Facts(
     tiers={DEFAULT_TIER: (Table({"input": PER_DOLLAR, "output": 2 * PER_DOLLAR}),)},
     context_tokens=128_000,
     max_output_tokens=4096,
-    vocabulary=Vocabulary.O200K,
+    vocabulary=Vocabulary.UNKNOWN,
     hidden_reasoning=False,
 )
 _SANDBOX: Final = {"echo": _SANDBOX_FACTS, "slow": _SANDBOX_FACTS}

@@ -286,7 +286,7 @@ def test_the_sandbox_is_there_under_the_name_it_was_given():
     assert set(models) == {"try/echo", "try/slow"}
     echo = models[ModelName("try/echo")]
     assert (echo.max_output_tokens, echo.context_tokens) == (4096, 128_000)
-    assert (echo.vocabulary, echo.hidden_reasoning) == (Vocabulary.O200K, False)
+    assert (echo.vocabulary, echo.hidden_reasoning) == (Vocabulary.UNKNOWN, False)
 
 
 LOCAL = {Provider("vllm"): "http://10.0.0.7:8000/v1"}

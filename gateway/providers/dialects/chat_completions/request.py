@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.core.calls import Asked
 from gateway.core.refusal import Code, Refused
 from gateway.providers.adapter import Endpoint, Wanted
-from gateway.providers.dialects.chat_completions.strict_json import Body
+from gateway.providers.dialects.chat_completions.strict_json import Body, countable
 
 Values = Mapping[str, Any]
 
@@ -231,7 +231,8 @@ def _output_tokens(values: Values) -> int | None:
 
 def _schema_bytes(body: Body) -> int:
     """Return the size of the schemas that a provider may repeat in its prompt."""
-    return sum(len(bytes(body.members[name])) for name in _SCHEMAS if name in body.members)
+    present = (bytes(body.members[name]) for name in _SCHEMAS if name in body.members)
+    return sum(map(countable, present))
 
 
 def _hides_input(values: Values) -> bool:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.core.tokens import countable_bytes
+
 MOST_NESTED: Final = 64
 MOST_CONTAINERS: Final = 100_000
 """Arrays and objects in one body. Each takes up to 250 bytes of memory, from 2 bytes sent."""
@@ -33,12 +35,18 @@ class Malformed(msgspec.Struct, frozen=True):
 class Body(msgspec.Struct, frozen=True):
     """A body that is one JSON object: its values, its members as raw bytes in order, and its size.
 
-    `text_bytes` is the UTF-8 size without whitespace between values and without needless escapes.
+    `text_bytes` is the UTF-8 size without whitespace between values and without needless escapes, as
+    large as a tokenizer's normalization may make it.
     """
 
     values: dict[str, Any]
     members: dict[str, msgspec.Raw]
     text_bytes: int
+
+
+def countable(written: bytes) -> int:
+    """Return the bytes that JSON can have for a tokenizer that normalizes text, or does not."""
+    return len(written) if written.isascii() else countable_bytes(written.decode())
 
 
 def read(body: bytes) -> Body | Malformed:
@@ -55,7 +63,7 @@ def read(body: bytes) -> Body | Malformed:
     written = _WRITER.encode(values)
     if written != body and has_duplicates(body):
         return Malformed("an object in it has the same member twice; name each member once")
-    return Body(values, members, len(written))
+    return Body(values, members, countable(written))
 
 
 def has_duplicates(document: bytes) -> bool:
