@@ -90,7 +90,7 @@ async def test_a_change_acts_on_the_present_period_and_no_other(
     yesterday, today = (project_key("p") for _ in range(2))
     yesterday = type(today)(today.scope, today.scope_id, today.window, "2026-11-24")
     await limits.put(PROJECT_DAY, NanoDollars(5), TODAY, SOMEONE)
-    await ledger.grant(replica, [need(1, yesterday, today)], {}, 0.0)
+    await ledger.grant(replica, [need(1, yesterday, today)], {}, 0)
     await limits.put(PROJECT_DAY, NanoDollars(9), TODAY, SOMEONE)
     balances = await ledger.balances([yesterday, today])
     assert [balance.cap for balance in balances.values()] == [5, 9]
@@ -114,7 +114,7 @@ async def test_spend_tells_the_present_period_to_the_last_nano_dollar(
 ):
     ledger, replica = LedgerStore(database), await new_replica(database)
     await limits.put(PROJECT_DAY, NanoDollars(500), TODAY, SOMEONE)
-    await ledger.grant(replica, [need(120, MONTH, project_key("p"))], {}, 0.0)
+    await ledger.grant(replica, [need(120, MONTH, project_key("p"))], {}, 0)
     await ledger.flush(replica, 1, [line(30, 50, project_key("p"))], [])
     month, day = await limits.spend(TODAY)
     assert (month.scope, month.period_start, month.held_nusd, month.left_nusd) == (

@@ -57,7 +57,7 @@ async def test_a_registered_replica_is_live(replicas: ReplicaStore, replica: Rep
 async def test_a_dead_replicas_leases_become_unsettled(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100, MONTH, project_key("p"))], {}, 0.0)
+    await ledger.grant(replica, [need(100, MONTH, project_key("p"))], {}, 0)
     await fall_silent(database, replica)
     [reclaimed] = await replicas.reclaim(TTL)
     assert reclaimed.replica == replica
@@ -69,18 +69,18 @@ async def test_a_dead_replicas_leases_become_unsettled(
 async def test_unsettled_money_is_not_granted_again(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(900)], {}, 0.0)
+    await ledger.grant(replica, [need(900)], {}, 0)
     await fall_silent(database, replica)
     await replicas.reclaim(TTL)
     other = await new_replica(database)
-    answer = await ledger.grant(other, [need(101), need(100)], {}, 0.0)
+    answer = await ledger.grant(other, [need(101), need(100)], {}, 0)
     assert [short is None for short in answer.decision.answers] == [False, True]
 
 
 async def test_who_was_heard_of_lately_is_left_alone(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await fall_silent(database, replica, 29)
     assert await replicas.reclaim(TTL) == []
     assert await money(database) == (0, 100, 0)
@@ -89,7 +89,7 @@ async def test_who_was_heard_of_lately_is_left_alone(
 async def test_several_that_reclaim_at_once_do_it_once(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await fall_silent(database, replica)
     reclaimed = []
 
@@ -106,7 +106,7 @@ async def test_several_that_reclaim_at_once_do_it_once(
 async def test_a_late_flush_takes_the_place_of_what_was_unsettled(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await fall_silent(database, replica)
     await replicas.reclaim(TTL)
     await ledger.flush(replica, 1, [line(30, 40)], [trace()])
@@ -119,21 +119,21 @@ async def test_a_late_flush_takes_the_place_of_what_was_unsettled(
 async def test_a_reclaimed_replica_is_granted_nothing_until_it_is_renewed(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await fall_silent(database, replica)
     await replicas.reclaim(TTL)
     with pytest.raises(LedgerUnavailable, match="not live"):
-        await ledger.grant(replica, [need(1)], {}, 0.0)
+        await ledger.grant(replica, [need(1)], {}, 0)
     await ledger.renew(replica)
     assert await money(database) == (0, 100, 0)
-    await ledger.grant(replica, [need(1)], {}, 0.0)
+    await ledger.grant(replica, [need(1)], {}, 0)
     assert await money(database) == (0, 101, 0)
 
 
 async def test_a_clean_stop_leaves_no_lease(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)  # as if its answer had been lost
+    await ledger.grant(replica, [need(100)], {}, 0)  # as if its answer had been lost
     await ledger.flush(replica, 1, [line(5, 10)], [])
     await replicas.stop(replica)
     await replicas.stop(replica)
@@ -146,7 +146,7 @@ async def test_a_clean_stop_leaves_no_lease(
 async def test_a_clean_stop_of_one_that_was_taken_for_dead_leaves_nothing_unsettled(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await fall_silent(database, replica)
     await replicas.reclaim(TTL)
     await replicas.stop(replica)
@@ -156,7 +156,7 @@ async def test_a_clean_stop_of_one_that_was_taken_for_dead_leaves_nothing_unsett
 async def test_a_flush_after_the_stop_is_booked_and_wakes_nobody(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     await replicas.stop(replica)
     await ledger.flush(replica, 1, [line(30, 100)], [])
     assert await money(database) == (30, 0, 0)
@@ -166,9 +166,9 @@ async def test_a_flush_after_the_stop_is_booked_and_wakes_nobody(
 async def test_where_only_one_can_run_all_others_are_dead(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
-    await ledger.grant(replica, [need(100)], {}, 0.0)
+    await ledger.grant(replica, [need(100)], {}, 0)
     me = await new_replica(database)
-    await ledger.grant(me, [need(7)], {}, 0.0)
+    await ledger.grant(me, [need(7)], {}, 0)
     assert [reclaimed.replica for reclaimed in await replicas.reclaim_all_but(me)] == [replica]
     assert await money(database) == (0, 7, 100)
 

@@ -179,7 +179,7 @@ async def test_a_run_made_by_order_has_all_that_was_ordered(runs: RunStore, data
 async def test_a_runs_money_is_shown_as_it_stands(runs: RunStore, database: Database):
     ledger, replica = LedgerStore(database), await new_replica(database)
     run = await runs.open(DEFAULT, name("r1"), None, CALLER)
-    await ledger.grant(replica, [need(100, run_key(run.id))], {}, 0.0)
+    await ledger.grant(replica, [need(100, run_key(run.id))], {}, 0)
     await ledger.flush(replica, 1, [line(30, 40, run_key(run.id))], [])
     state = await runs.show(DEFAULT, name("r1"))
     assert (state.spent_nusd, state.held_nusd, state.left_nusd) == (30, 60, 410)
