@@ -192,9 +192,9 @@ async def test_silence_before_the_head_is_timed_out(
     server = await serve(says(*pieces))
     client = clients()
     with pytest.raises(
-        UpstreamTimedOut, match=r"127\.0\.0\.1:\d+ did not begin to answer for 0\.2 s"
+        UpstreamTimedOut, match=r"127\.0\.0\.1:\d+ did not begin to answer for 0\.05 s"
     ):
-        await client.open(get(server), Timeouts(connect_s=5, first_byte_s=0.2, idle_s=5))
+        await client.open(get(server), Timeouts(connect_s=5, first_byte_s=0.05, idle_s=5))
     await until(lambda: server.peers[0].is_gone)
     assert client.connections() == {server.origin: (0, 0)}
 
@@ -583,3 +583,21 @@ async def test_what_came_is_read_though_the_client_was_closed_meanwhile(
     assert got == expected
     with pytest.raises(UpstreamLost):
         await response.read()
+
+
+async def test_a_connection_left_with_much_unread_serves_the_next_request(
+    serve: Serve, clients: Clients, patient: Timeouts
+):
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000)
+        await peer.request()
+        await peer.send(OK)
+
+    server = await serve(script)
+    client = clients()
+    response = await client.open(get(server), patient)
+    await until(lambda: response._answer.has_ended)
+    await response.aclose()
+    assert await whole(await client.open(get(server), patient)) == b"ok"
+    assert len(server.peers) == 1

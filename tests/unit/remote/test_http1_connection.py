@@ -161,7 +161,7 @@ async def test_a_timer_that_rings_early_is_set_again(expecting: Expecting):
 
 
 async def test_a_timer_set_for_later_is_moved_for_a_nearer_deadline_alone(expecting: Expecting):
-    connection, answer, task = await expecting()
+    connection, _, task = await expecting()
     connection.data_received(HEAD + b"0\r\n\r\n")
     await task
     timer = connection._timer

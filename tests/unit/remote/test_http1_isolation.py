@@ -165,7 +165,7 @@ async def run_httpcore(script: list[Step], calls: int) -> dict[bytes, bytes | No
         await server.stop()
 
 
-SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW
