@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, assert_never
+from urllib.parse import urlsplit
 
 import msgspec
 from typer.exceptions import TyperException
@@ -53,7 +54,7 @@ def address(environ: Mapping[str, str]) -> Address:
 
     This host's token goes to this host's gateway alone. Raises CommandFailed where there is none.
     """
-    url = environ.get(URL_VARIABLE, "").rstrip("/").removesuffix("/v1")
+    url = _site(environ.get(URL_VARIABLE, ""))
     token = environ.get(TOKEN_VARIABLE)
     local = None if url and token else _local(environ)
     if token:
@@ -127,6 +128,18 @@ def failure(answer: Denied | Unreachable) -> CommandFailed:
             return CommandFailed(reason)
         case _:
             assert_never(answer)
+
+
+def _site(text: str) -> str:
+    """Return the URL of a gateway, which may have been written as an SDK's base URL."""
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if text and not is_usable:
+        raise CommandFailed(f"{URL_VARIABLE} is not a URL such as {DEFAULT_URL}")
+    return text.rstrip("/").removesuffix("/v1")
 
 
 def _local(environ: Mapping[str, str]) -> _LocalFile | None:
