@@ -244,6 +244,7 @@ def test_no_client_can_make_a_series(recorded: Recorded):
 
 def test_a_model_that_becomes_known_gets_its_own_label(recorded: Recorded):
     new = ModelName("groq/llama-4")
+    recorded.telemetry.call_ended(TRACE)
     recorded.telemetry.call_ended(ended(model=new, provider=Provider("groq")))
     recorded.telemetry.models_known({new})
     recorded.telemetry.call_ended(ended(model=new, provider=Provider("groq")))
@@ -251,6 +252,7 @@ def test_a_model_that_becomes_known_gets_its_own_label(recorded: Recorded):
     assert set(recorded.labelled("cost_usd_total")) == {
         ("groq", "other"),
         ("groq", new),
+        ("openai", KNOWN),
         ("openai", "other"),
     }
 
@@ -568,12 +570,15 @@ def test_what_the_interpreter_would_print_is_a_line_too(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_process_is_given_back_as_it_was(recorded: Recorded):
+def test_the_process_is_given_back_as_it_was(recorded: Recorded, request: pytest.FixtureRequest):
+    server = logging.getLogger("uvicorn.error")
+    request.addfinalizer(lambda: server.setLevel(logging.NOTSET))
+    server.setLevel(logging.INFO)
+
     def state() -> list[object]:
         root = logging.getLogger()
-        uvicorn = logging.getLogger("uvicorn.error")
         hooks = (sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning)
-        return [*root.handlers, root.level, uvicorn.level, *hooks]
+        return [*root.handlers, root.level, server.level, *hooks]
 
     before = state()
     with recorded.telemetry.libraries_captured():

@@ -24,16 +24,24 @@ GOOD = b"GET /good HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
 class App:
-    """Notes each request and answers it when told to; `/early` is answered before its body is read."""
+    """Notes each request and answers it, in a way that its path names."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, bytes, list[tuple[bytes, bytes]]]] = []
         self.gone = 0
         self.cancelled = 0
+        self.settled = 0
         self.may_end = anyio.Event()
         self.began = anyio.Event()
 
     async def __call__(self, scope: HTTPScope, receive: Callable, send: Callable) -> None:
+        if scope["path"] == "/settling":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.gone += 1
+            await self.may_end.wait()
+            self.settled += 1
+            return
         if scope["path"] == "/early":
             await answer(send, 413, b"too large")
             return
@@ -192,6 +200,7 @@ BAD_FRAMING = {
     ),
     "vertical tab": post(b"Transfer-Encoding: \x0bchunked", body=SMUGGLED),
     "chunks in 1.0": post(b"Transfer-Encoding: chunked", body=SMUGGLED, version=b"1.0"),
+    "empty chunks in 1.0": post(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n", version=b"1.0"),
     "bare line feeds": b"GET /good HTTP/1.1\nHost: gateway\n\n",
     "folded header": post(b"X-A: b\r\n c: d"),
     "no name": post(b": b"),
@@ -355,6 +364,16 @@ async def test_blank_lines_do_not_keep_a_used_connection_open():
         assert await peer.everything() == b""
 
 
+async def test_a_later_head_has_its_own_time_and_not_that_of_a_body():
+    async with running(limits(head_s=0.1)) as edge:
+        peer = await edge.connect(post(b"Content-Length: 5"))
+        await asyncio.sleep(0.2)  # so that the connection's timer is set for the body
+        peer.send(b"hello")
+        await peer.answered()
+        peer.send(GOOD[:-2])
+        assert await peer.everything() == b""
+
+
 async def test_silent_clients_do_not_keep_others_waiting():
     async with running(SHORT) as edge:
         silent = [await edge.connect() for _ in range(50)]
@@ -372,15 +391,16 @@ async def test_an_unused_connection_is_kept_for_a_while():
         assert asyncio.get_running_loop().time() - start > 0.9
 
 
-async def test_an_answer_may_take_longer_than_any_limit_of_the_request():
+@pytest.mark.parametrize("more", [b"", b"\r\n", b"GET /go"], ids=repr)
+async def test_an_answer_may_take_longer_than_any_limit_of_the_request(more: bytes):
+    """Also where the client has begun its next request, which waits for the first."""
     async with running(limits(head_s=0.05, body_idle_s=0.05, body_s=0.05)) as edge:
         peer = await edge.connect(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         await edge.app.began.wait()
-        peer.send(b"GET /go")  # and half of the next one, which waits for the first
+        peer.send(more)
         await asyncio.sleep(0.2)
         edge.app.may_end.set()
         assert b"last" in await peer.until(b"0\r\n\r\n")
-        assert await peer.everything() == b""
 
 
 async def test_pipelined_requests_are_answered_in_order():
@@ -412,8 +432,9 @@ async def test_what_follows_a_last_request_is_refused():
     async with running() as edge:
         peer = await edge.connect(post(b"Connection: close", b"Content-Length: 0") + HIDDEN)
         received = await peer.everything()
+        assert received.startswith(b"HTTP/1.1 400 ")
         assert received.count(b"HTTP/1.1") == 1
-        assert "/hidden" not in [path for path, _, _ in edge.app.requests]
+        assert edge.app.requests == []
 
 
 async def test_an_oversized_body_is_refused_without_asking_for_it():
@@ -437,7 +458,7 @@ async def test_a_body_is_asked_for_where_the_application_reads_it():
 
 async def test_a_body_goes_on_while_the_application_is_slow_to_read_it():
     """Reading stops at 64 KiB; the time that it stands still is not the client's."""
-    async with running(limits(head_s=0.05, body_idle_s=0.05, body_s=0.1)) as edge:
+    async with running(limits(head_s=0.1, body_idle_s=0.2, body_s=0.3)) as edge:
         may_read = anyio.Event()
         real = edge.app.__call__
 
@@ -446,9 +467,9 @@ async def test_a_body_goes_on_while_the_application_is_slow_to_read_it():
             await real(scope, receive, send)
 
         edge.server._config.loaded_app = late
-        size = 8 * 2**20
+        size = 2**19
         peer = await edge.connect(post(b"Content-Length: %d" % size, body=b"a" * size))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         may_read.set()
         assert (await peer.answered()).endswith(b"hello")
         assert len(edge.app.requests[0][1]) == size
@@ -525,6 +546,19 @@ async def test_a_stopping_server_closes_idle_connections_and_finishes_the_others
             edge.app.may_end.set()
             assert (await busy.everything()).endswith(b"4\r\nlast\r\n0\r\n\r\n")
         assert edge.app.cancelled == 0
+
+
+async def test_a_stopping_server_waits_for_calls_whose_clients_have_left():
+    async with running() as edge:
+        peer = await edge.connect(b"GET /settling HTTP/1.1\r\n" + HOST + b"\r\n")
+        await peer.close()
+        await until(lambda: edge.app.gone == 1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(edge.server.stop, PATIENCE_S)
+            await until(lambda: not edge.server._state.connections)
+            await asyncio.sleep(0)
+            edge.app.may_end.set()
+        assert edge.app.settled == 1
 
 
 async def test_what_runs_beyond_the_grace_is_cancelled_and_closed():
