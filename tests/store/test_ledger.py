@@ -113,22 +113,26 @@ async def test_two_racing_for_the_last_cent_share_it_as_one_each_time(
     assert await money(database) == (0, CAP, 0)
 
 
-async def test_grants_in_opposite_orders_never_wait_in_a_ring(
+async def test_grants_and_flushes_in_opposite_orders_never_wait_in_a_ring(
     ledger: LedgerStore, database: Database, replica: ReplicaId
 ):
-    keys = [MONTH, *(project_key(f"p{number}") for number in range(6))]
+    keys = [MONTH, *(project_key(f"p{number}") for number in range(12))]
     replicas = [replica, await new_replica(database), await new_replica(database)]
+    for key in reversed(keys):  # so that they are numbered in another order than they sort in
+        await ledger.grant(replica, [need(1, key)], {}, 0)
 
-    async def ask(who: ReplicaId, order: list[BudgetKey], round_: int) -> None:
-        fresh = [project_key(f"{round_}-{k.scope_id}") if k is not MONTH else k for k in order]
+    async def ask(who: ReplicaId, round_: int) -> None:
+        order = shuffled(keys, f"{who} {round_}")
+        fresh = [project_key(f"{round_}-{key.scope_id}") for key in order if key is not MONTH]
         await ledger.grant(who, [need(1, *fresh)], {}, 0)
         await ledger.grant(who, [need(1, *order)], {}, 0)
+        await ledger.flush(who, round_, [line(1, 0, key) for key in reversed(order)], [])
 
-    for round_ in range(15):
+    for round_ in range(1, 16):
         async with anyio.create_task_group() as group:
             for who in replicas:
-                group.start_soon(ask, who, shuffled(keys, f"{who} {round_}"), round_)
-    assert await money(database) == (0, 2 * 15 * 3, 0)
+                group.start_soon(ask, who, round_)
+    assert await money(database) == (45, 46, 0)
 
 
 async def test_grants_and_flushes_of_many_at_once_add_up(

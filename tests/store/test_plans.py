@@ -23,6 +23,8 @@ BIG = {"budget", "lease", "run", "trace", "token", "replica"}
 FILL = """
 INSERT INTO run (id, project, name, state, opened_by, closed_at)
 SELECT gen_random_uuid(), 'p' || n % 7, 'r' || n, 'closed', 't', now() FROM generate_series(1, 10000) n;
+INSERT INTO run (id, project, name, opened_by)
+SELECT gen_random_uuid(), 'small', 'r' || n, 't' FROM generate_series(1, 3) n;
 INSERT INTO budget (scope, scope_id, time_window, period_start, cap_nusd)
 SELECT 'run', id::text, 'total', '', 5 FROM run;
 INSERT INTO budget (scope, scope_id, time_window, period_start)
@@ -106,6 +108,16 @@ async def test_statements_on_money_find_rows_by_index(connection: Connection):
 async def test_listing_runs_reads_a_page_and_no_more(connection: Connection):
     for project, state in [(None, None), ("p1", None), (None, "open"), ("p1", "open")]:
         await expect_indexes(connection, runs.LIST, project, state, None, 20)
+
+
+async def test_listing_the_runs_of_a_small_project_does_not_read_those_of_others(
+    connection: Connection,
+):
+    used = {
+        node.get("Index Name")
+        for node in await plan(connection, runs.LIST, "small", None, None, 20)
+    }
+    assert "run_by_project" in used
 
 
 async def test_a_token_is_found_by_its_hash(connection: Connection):

@@ -103,6 +103,21 @@ async def test_several_that_reclaim_at_once_do_it_once(
     assert await money(database) == (0, 0, 100)
 
 
+async def test_who_was_heard_of_while_it_was_judged_is_left_alone(
+    ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
+):
+    await ledger.grant(replica, [need(100)], {}, 0)
+    await fall_silent(database, replica)
+    judged = await replicas.live()
+    await replicas.renew(replica)
+    assert await replicas._reclaim(judged) == []
+    assert await money(database) == (0, 100, 0)
+    await fall_silent(database, replica)
+    judged = await replicas.live()
+    assert len(await replicas._reclaim(judged)) == 1
+    assert await replicas._reclaim(judged) == []
+
+
 async def test_a_late_flush_takes_the_place_of_what_was_unsettled(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):

@@ -6,7 +6,7 @@ import pytest
 from gateway.core.ids import Project
 from gateway.core.money import NanoDollars
 from gateway.errors import LedgerUnavailable
-from gateway.store.database import Database, connect
+from gateway.store.database import Database, Record, connect
 from gateway.store.ledger import LedgerStore
 from gateway.store.runs import NewRun, RunDefaults, RunStore, State
 from tests.store.made import (
@@ -99,6 +99,23 @@ async def test_many_calls_that_open_one_run_at_once_open_one(runs: RunStore, dat
             group.start_soon(call, other)
     assert len(ids) == 1
     assert await database.fetch_value("SELECT count(*) FROM budget") == 1
+
+
+async def test_many_first_calls_of_a_run_ask_the_database_once(dsn: str):
+    class Counting(Database):
+        asked = 0
+
+        async def fetch_row(self, query: str, *args: object) -> Record | None:
+            self.asked += 1
+            return await super().fetch_row(query, *args)
+
+    async with connect(dsn, size=2) as real:
+        database = Counting(real._pool, dsn, print)
+        runs = RunStore(database, MINT, RunDefaults(None))
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(runs.open, DEFAULT, name("r1"), None, CALLER)
+    assert database.asked == 1
 
 
 async def test_a_known_run_is_answered_from_memory(dsn: str):
