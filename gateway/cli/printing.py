@@ -40,7 +40,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Columns, empty: str) -> No
     if not rows:
         line(empty)
         return
-    console().print(made_table(rows, columns))
+    show(made_table(rows, columns))
 
 
 def made_table(rows: Iterable[Mapping[str, Any]], columns: Columns) -> Table:
@@ -60,7 +60,18 @@ def details(row: Mapping[str, Any], columns: Columns) -> None:
     made.add_column()
     for heading, member in columns.items():
         made.add_row(heading, Text(cell(member, row.get(member))))
-    console().print(made)
+    show(made)
+
+
+def show(made: Table) -> None:
+    """Print a table; where it is piped, without the blanks that would end its lines."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(made)
+        return
+    with screen.capture() as captured:
+        screen.print(made)
+    sys.stdout.writelines(f"{text.rstrip()}\n" for text in captured.get().splitlines())
 
 
 def console() -> Console:

@@ -63,7 +63,6 @@ def _headers(asked: EstimateOrder) -> Headers:
     if asked.run_cap_usd is not None:
         cap = usd(nano(asked.run_cap_usd, "run_cap_usd"))
     values = {
-        "dry-run": "true",
         "run": asked.run,
         "run-cap-usd": cap,
         "max-output-tokens": asked.output_tokens_ceiling,

@@ -346,7 +346,6 @@ async def test_an_estimate_is_asked_for_as_a_call_would_be(clients: Clients, wor
     assert quote.body == body
     assert (quote.caller.project, quote.caller.scopes) == ("mine", {"llm:call"})
     assert dict(quote.headers) == {
-        b"x-gateway-dry-run": b"true",
         b"x-gateway-run": b"r",
         b"x-gateway-run-cap-usd": b"0.5",
         b"x-gateway-max-output-tokens": b"7",
