@@ -93,6 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._upgrade_at = 0
         self._answering: RequestResponseCycle | None = None
         self._deadline = self._body_until = inf
+        self._is_excused = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -279,14 +280,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = None
         if self._deadline == inf or self.transport.is_closing():
             return
-        now = self.loop.time()
-        if self._deadline > now:
+        is_our_turn = self._is_our_turn()
+        if self._deadline > self.loop.time():
             self._await_until(self._deadline)
-        elif self._is_our_turn():
-            self._body_until = now + self._limits.body_s
-            self._await_until(now + self._limits.head_s)
+        elif is_our_turn or self._is_excused:
+            self._is_excused = is_our_turn
+            self._start_anew()
         else:
             self.transport.abort()
+
+    def _start_anew(self) -> None:
+        """Give the client its whole time again: until just now, it may have been waiting for us."""
+        now = self.loop.time()
+        self._body_until = now + self._limits.body_s
+        is_head = self._phase is _Phase.HEAD
+        self._await_until(now + (self._limits.head_s if is_head else self._limits.body_idle_s))
 
     def _is_our_turn(self) -> bool:
         """Whether the client waits for us: reading is paused, or an earlier answer is under way."""
