@@ -17,8 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.errors import StateUnusable
-from gateway.store import binaries as programs
-from gateway.store import state_folder
+from gateway.store import binaries as programs, state_folder
 from gateway.store.binaries import Binaries
 from gateway.store.server_user import ServerUser, last_words, own_name, server_user
 
