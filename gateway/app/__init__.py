@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.app import lifecycle
+from gateway.app import lifecycle, standing
 from gateway.app.clock import SystemClock
 from gateway.app.lifecycle import Place
 from gateway.config import Config, find, load
@@ -23,6 +23,11 @@ def serve(config_path: Path | None, environ: Mapping[str, str]) -> None:
     place = Place(state_folder.resolve(environ), environ, find(config_path, environ))
     clock = SystemClock()
     uvloop.run(_serve(config, place, _journal(clock), clock))
+
+
+def check(config_path: Path | None, environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationInvalid where `serve` would, for what the configuration alone tells."""
+    standing.standing(load(config_path, environ), SystemClock().utc().date())
 
 
 async def _serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:

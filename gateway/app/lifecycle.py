@@ -147,7 +147,7 @@ def _start_jobs(parts: Parts, config: Config, clock: SystemClock, group: TaskGro
     tables, telemetry = parts.stores, parts.telemetry
     ttl = timedelta(milliseconds=config.ledger.lease_ttl_ms)
     jobs = (
-        (PARTITIONS_EVERY_S, partial(partitions.run, tables.traces, clock.utc)),
+        (PARTITIONS_EVERY_S, partial(partitions.run, tables.traces, clock.utc, parts.trace_days)),
         (FIGURES_EVERY_S, partial(figures.run, tables.limits, parts.today, telemetry.budgets)),
         (
             ttl.total_seconds(),

@@ -95,6 +95,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ops: OpsApp
     today: Callable[[], date]
     """Today in the configured time zone."""
+    trace_days: Callable[[], int]
+    """How many days traces are kept."""
 
     def reconfigure(self, config: Config, today: date) -> None:
         """Put a new configuration in force, but for what takes a restart."""
@@ -173,6 +175,7 @@ def build(
         board=board,
         purse=purse,
         witness=telemetry,
+        now=clock.utc,
         poll_s=min(POLL_S, ttl_s / 3),
     )
 
@@ -215,6 +218,7 @@ def build(
         app=Dispatch(Proxy(pipeline, telemetry), create(services)),
         ops=OpsApp(telemetry.registry, ready),
         today=today,
+        trace_days=lambda: keys.config.privacy.trace_days,
     )
 
 

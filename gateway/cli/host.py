@@ -34,8 +34,10 @@ def check_config(*, config_file: ConfigFile = None, json: Json = False) -> None:
     """Say whether the configuration can be used, or in one line why not."""
     path = config.find(_path(config_file), os.environ)
     shown = str(path) if path is not None else "built-in defaults"
+    from gateway import app  # noqa: PLC0415  # see `serve`
+
     try:
-        config.load(path, os.environ)
+        app.check(path, os.environ)
     except ConfigurationInvalid as error:
         if json:
             printing.json({"valid": False, "file": shown, "error": str(error)})

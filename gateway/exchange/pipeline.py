@@ -120,8 +120,8 @@ class Pipeline:
         except LedgerUnavailable as error:
             return _unavailable(error)
 
-    async def models(self, call: Call, client: Client) -> None:
-        """Answer with the models that the caller may use."""
+    async def models(self, call: Call, client: Client, one: str | None = None) -> None:
+        """Answer with the models that the caller may use, or with the one that is named."""
         progress = self.begin(call, client)
         try:
             refused = await self._identify(progress)
@@ -130,10 +130,11 @@ class Pipeline:
         if refused is not None:
             await self._refuse(progress, refused)
             return
-        directory = progress.standing.directory
-        allowed = progress.caller.models
-        models = [m for m in directory.book.models.values() if allowed is None or m.name in allowed]
-        await answers.send_json(progress, call.dialect.models(models, directory.aliases))
+        listed = _listing(progress, one)
+        if isinstance(listed, Refused):
+            await self._refuse(progress, listed)
+        else:
+            await answers.send_json(progress, listed)
 
     async def estimate(self, progress: Progress) -> Estimate | Refused:
         """Return what a prepared call may cost, and whether it would be admitted now."""
@@ -406,6 +407,20 @@ class _Lacking(msgspec.Struct, frozen=True):
 def _adds_usage(wanted: Wanted, adapter: Adapter) -> bool:
     """Return whether the stream must be asked for its usage, which the client did not want."""
     return wanted.asked.stream and adapter.host.reports_usage and not wanted.wants_usage
+
+
+def _listing(progress: Progress, one: str | None) -> bytes | Refused:
+    """Return the listing of what the caller may use, or the entry of one name."""
+    directory, dialect = progress.standing.directory, progress.call.dialect
+    allowed = progress.caller.models
+    if one is None:
+        book = directory.book.models.values()
+        models = [model for model in book if allowed is None or model.name in allowed]
+        return dialect.models(models, directory.aliases)
+    if one in directory.aliases:
+        return dialect.model(one)
+    found = directory.find(one, progress.trace)
+    return found if isinstance(found, Refused) else dialect.model(found)
 
 
 def _unavailable(error: LedgerUnavailable) -> Refused:

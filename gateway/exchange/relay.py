@@ -166,7 +166,9 @@ async def _pass_stream(owned: Owned, response: Response, client: Client) -> Endi
         if not await _relay(owned, pieces, response, client):
             return CapReached()
         if owned.ending is not None:
-            return owned.ending  # a cancellation is not delivered while there is always more to read
+            return (
+                owned.ending
+            )  # a cancellation is not delivered while there is always more to read
     owned.upstream_ended_at = owned.monotonic()
     if owned.meter.is_broken and owned.status is not None:
         await client.send(b"", more=False)

@@ -4,7 +4,8 @@ A notice makes it quick, a poll makes it sure: what was notified while the conne
 read when it is back, and everything is read again every third of a lease's life in any case.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Final, Protocol, assert_never
 
 import anyio
@@ -46,6 +47,10 @@ class Witness(Protocol):
         """A kill switch was applied here, and cut so many running calls."""
         ...
 
+    def kill_propagated(self, seconds: float) -> None:
+        """A kill switch took so long from the database to here."""
+        ...
+
     def kills(self, scopes: Iterable[KillScope]) -> None:
         """Kill switches of these scopes are on."""
         ...
@@ -65,6 +70,7 @@ class Signals:
         board: Switchboard,
         purse: Purse,
         witness: Witness,
+        now: Callable[[], datetime],
         poll_s: float,
     ) -> None:
         self._replica = replica
@@ -75,7 +81,9 @@ class Signals:
         self._board = board
         self._purse = purse
         self._witness = witness
+        self._now = now
         self._poll_s = poll_s
+        self._is_following = False
         self._cut: dict[KillId, int] = {}
         self._is_changed = anyio.Event()
         self._reads_all = False
@@ -108,6 +116,8 @@ class Signals:
             if kill.id in self._cut:
                 await self._limits.acknowledge(kill.id, self._replica, self._cut[kill.id])
                 self._witness.kill_applied(kill, self._cut.pop(kill.id))
+                if self._is_following:
+                    self._witness.kill_propagated(max(0.0, (self._now() - kill.at).total_seconds()))
 
     async def _listen(self) -> None:
         await self._database.listen(CHANNEL, self._hear, on_reconnect=self._missed)
@@ -132,6 +142,7 @@ class Signals:
         self._is_changed.set()
 
     async def _follow(self) -> None:
+        self._is_following = True
         while True:
             with anyio.move_on_after(self._poll_s) as waiting:
                 await self._is_changed.wait()

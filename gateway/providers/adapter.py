@@ -121,6 +121,10 @@ class Dialect(Protocol):
         """Return the model listing of these models and names."""
         ...
 
+    def model(self, model: Model | str) -> bytes:
+        """Return one entry of the listing: a model's, or that of an operator's name."""
+        ...
+
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What goes upstream. `target` is the path with its query, percent-encoded."""

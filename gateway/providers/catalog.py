@@ -28,9 +28,10 @@ class Metered(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A listing of models, which the gateway answers itself, in a dialect."""
+    """A listing of models, or of the `one` named, which the gateway answers itself, in a dialect."""
 
     dialect: Dialect
+    one: str | None = None
 
 
 class Unserved(msgspec.Struct, frozen=True):
@@ -107,7 +108,18 @@ def route(method: str, raw_path: bytes) -> Routed:
         return Metered(endpoint, OPENAI) if method == "POST" else _wrong_method(b"POST")
     if raw_path == _MODELS:
         return Listing(OPENAI) if method == "GET" else _wrong_method(b"GET")
+    if raw_path.startswith(_MODELS + b"/") and method == "GET":
+        return _one_model(raw_path[len(_MODELS) + 1 :])
     return _unmetered() if _is_ours(raw_path) else _ELSEWHERE
+
+
+def _one_model(raw_name: bytes) -> Routed:
+    """Return the listing of one model, its name decoded once: a name is looked up, never joined."""
+    try:
+        name = unquote_to_bytes(raw_name).decode()
+    except UnicodeDecodeError:
+        return _unmetered()
+    return Listing(OPENAI, name) if name else _unmetered()
 
 
 def _quirks(provider: Provider, base_url: str) -> Quirks:

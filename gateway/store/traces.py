@@ -69,6 +69,14 @@ _CONDITIONS: Final = {
     "outcome": "outcome = ${}",
     "label": "labels @> ${}",
 }
+PARTITIONS_BEFORE: Final = """
+SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'trace'::regclass AND c.relname ~ '^trace_\\d{8}$'
+      AND to_date(right(c.relname, 8), 'YYYYMMDD') < $1
+ORDER BY name"""
+DROP_PARTITION: Final = "DROP TABLE IF EXISTS {name}"
+"""`name` comes from the catalogue, and is `trace_` and eight digits."""
+DROP_STRAYS: Final = "DELETE FROM trace_default WHERE at < $1::date::timestamp AT TIME ZONE 'UTC'"
 _AFTER: Final = "(at, id) < (${}, ${})"
 
 
@@ -105,6 +113,14 @@ class TraceStore:
         """
         days = [today + timedelta(days=count) for count in range(ahead + 1)]
         return sum([await self._database.fetch_value(MAKE_PARTITION, day) for day in days])
+
+    async def drop_before(self, day: date) -> int:
+        """Drop the traces of all UTC days before `day`, a partition at a time; count those."""
+        names = [row["name"] for row in await self._database.fetch(PARTITIONS_BEFORE, day)]
+        for name in names:
+            await self._database.execute(DROP_PARTITION.format(name=name))
+        await self._database.execute(DROP_STRAYS, day)
+        return len(names)
 
     async def page(
         self, wanted: TraceFilter, *, cursor: str | None = None, limit: int = 100

@@ -107,8 +107,8 @@ class Proxy:
         match routed:
             case Metered(endpoint, dialect):
                 await self._pipeline.run(_call(scope, dialect, endpoint), client)
-            case Listing(dialect):
-                await self._pipeline.models(_call(scope, dialect, Endpoint.MODELS), client)
+            case Listing(dialect, one):
+                await self._pipeline.models(_call(scope, dialect, Endpoint.MODELS), client, one)
             case Unserved(refused, dialect, allow):
                 self._reporter.refused(refused.code)
                 answer = dialect.refusal(refused)

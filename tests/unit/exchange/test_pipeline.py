@@ -236,6 +236,16 @@ async def test_the_listing_shows_the_models_that_the_caller_may_use():
     assert stranger.status == 401
 
 
+async def test_one_model_is_shown_by_its_name_and_an_unknown_one_is_not_found():
+    world = World(whole())
+    client = FakeClient()
+    await world.pipeline.models(call(), client, "m")
+    assert msgspec.json.decode(client.received)["id"] == "stub/m"
+    other = FakeClient()
+    await world.pipeline.models(call(), other, "nobody")
+    assert (other.status, code(other)) == (404, "model_not_found")
+
+
 async def test_labels_are_kept_with_the_trace():
     world = World(whole())
     async with world.running():

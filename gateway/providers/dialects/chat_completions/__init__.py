@@ -69,3 +69,7 @@ class ChatCompletions:
     def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
         """Return the listing of models and operators' names."""
         return refusals.models(models, aliases)
+
+    def model(self, model: Model | str) -> bytes:
+        """Return one entry of the listing."""
+        return refusals.model(model)

@@ -72,6 +72,11 @@ def models(priced: Iterable[Model], aliases: Iterable[str]) -> bytes:
     return _WRITER.encode(_Listing("list", [*named, *map(_model, priced)]))
 
 
+def model(one: Model | str) -> bytes:
+    """Return the listing's entry of one model, or of one of the operators' names."""
+    return _WRITER.encode(_listed(one, ALIAS_OWNER) if isinstance(one, str) else _model(one))
+
+
 def _model(model: Model) -> _Listed:
     return _listed(model.name, SANDBOX_OWNER if model.provider == SANDBOX else model.provider)
 
