@@ -105,6 +105,26 @@ async def test_statements_on_money_find_rows_by_index(connection: Connection):
     await expect_indexes(connection, limits.SPEND, "2026-11-01", "2026-11-25", None, None)
 
 
+async def test_rows_are_locked_in_the_order_of_their_ids(connection: Connection):
+    """What else locks them in an order by chance, and a ring of waiters shows only by chance."""
+    replica = MINT.id()
+    keys = four(("run", "r", "total", ""), ("token", "t1", "day", "2026-05-01"))
+    for query, arguments, order in [
+        (ledger.LOCK_FOR_GRANT, (replica, *keys), "b.id"),
+        (ledger.BOOK, (replica, *keys, *[[1, 1]] * 3), "b.id"),
+        (replicas.UNSETTLE, (replica,), "b.id"),
+        (replicas.LEASE_AGAIN, (replica,), "b.id"),
+        (replicas.RETURN_LEASES, (replica,), "b.id"),
+        (runs.COUNT_CALLS, (["p1"], ["r1"], [1]), "r.id"),
+    ]:
+        [lock] = [
+            n for n in await plan(connection, query, *arguments) if n["Node Type"] == "LockRows"
+        ]
+        [below] = [node for node in lock["Plans"] if node["Parent Relationship"] == "Outer"]
+        assert below["Node Type"] in {"Sort", "Merge Join"}  # which comes out in its key's order
+        assert below.get("Sort Key", [order])[0].replace("_1.", ".") == order
+
+
 async def test_listing_runs_reads_a_page_and_no_more(connection: Connection):
     for project, state in [(None, None), ("p1", None), (None, "open"), ("p1", "open")]:
         await expect_indexes(connection, runs.LIST, project, state, None, 20)
