@@ -4,7 +4,7 @@ A row that the database would refuse would hold up a replica's whole flush for e
 So text that a client chose is cut and cleaned here, and numbers that a provider chose are bounded.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -52,6 +52,7 @@ COLUMNS: Final = {
     "labels": "jsonb",
 }
 """The columns of a trace, in the order in which they are shown, and their types."""
+_FREE_TEXT: Final = frozenset({"model_asked", "model", "run"})
 _NAMES: Final = ", ".join(COLUMNS)
 _ARRAYS: Final = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(COLUMNS.values(), start=1))
 
@@ -152,8 +153,7 @@ class TraceStore:
 
 async def insert(connection: Connection, traces: Sequence[Trace]) -> None:
     """Add traces in the transaction that `connection` is in."""
-    rows = [_row(trace) for trace in traces]
-    await connection.execute(INSERT, *map(list, zip(*rows, strict=True)))
+    await connection.execute(INSERT, *(_column(name, traces) for name in COLUMNS))
 
 
 def listing(wanted: TraceFilter, cursor: str | None) -> tuple[str, list[object]]:
@@ -181,18 +181,16 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _row(trace: Trace) -> Iterable[object]:
-    values = msgspec.structs.asdict(trace)
-    for name, kind in COLUMNS.items():
-        value = values[name]
-        if kind == "text" and value is not None:
-            yield storable(value)
-        elif kind == "bigint":
-            yield max(0, min(value, _MOST))
-        elif name == "labels":
-            yield {storable(label): storable(text) for label, text in value.items()}
-        else:
-            yield value
+def _column(name: str, traces: Sequence[Trace]) -> list[object]:
+    """Return one column of some traces, as the database takes it."""
+    values = [getattr(trace, name) for trace in traces]
+    if name in _FREE_TEXT:
+        return [value and storable(value) for value in values]
+    if COLUMNS[name] == "bigint":
+        return [max(0, min(value, _MOST)) for value in values]
+    if name == "labels":
+        return [{storable(k): storable(v) for k, v in labels.items()} for labels in values]
+    return values
 
 
 def _trace(row: Record) -> Trace:
