@@ -22,7 +22,7 @@ NPM = PATH="$(NODE_BIN):$$PATH" "$(NODE_BIN)/node" "$(NODE_BIN)/../lib/node_modu
 PROMTOOL := .tools/prometheus/usr/bin/promtool
 SUITES := check unit store process
 
-.PHONY: help setup serve fmt check unit store process test bench tools-promtool clean
+.PHONY: help setup serve fmt check unit store process test bench tools-promtool tools-nginx clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,13 +61,16 @@ test: setup tools-promtool ## check, unit, store and process, with the time of e
 	done; \
 	printf "$$table"; echo "  all      $$(($$(date +%s) - began)) s"; exit $$result
 
-bench: .venv/developer ## print the CPU cost of a request and of a chunk, beside nginx
-	$(BIN)/python tests/bench/run.py
+bench: .venv/developer tools-nginx ## print the CPU cost of a request and of a chunk, beside nginx
+	@$(BIN)/python -m tests.bench.run
 
 # Debian's package, unpacked and not installed: no daemon, no root. Where apt can't be used the
 # tests that need promtool say so and are skipped; in CI they fail.
 tools-promtool: ## unpack promtool into .tools (needs apt; without it its tests are skipped)
 	@test -x $(PROMTOOL) || sh tests/process/promtool.sh .tools/prometheus
+
+tools-nginx: ## unpack nginx and wrk into .tools (needs apt), for the bench
+	@test -e .tools/nginx/unpacked || sh tests/bench/nginx.sh .tools/nginx
 
 clean: ## remove what setup and the tools left behind
 	rm -rf .tools .venv .venv-sdk2 tests/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
