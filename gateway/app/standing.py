@@ -17,6 +17,7 @@ from gateway.core.routing import WeightedModel, directory
 from gateway.exchange.progress import Standing
 from gateway.providers import catalog
 from gateway.providers.adapter import Adapter
+from gateway.remote.upstream import Place
 from gateway.store import prices
 
 _PORTS = {"http": 80, "https": 443}
@@ -49,13 +50,20 @@ def limits(config: Config, now: Limits) -> Limits:
     )
 
 
-def places(config: Config) -> Mapping[tuple[str, int], Provider]:
+def places(config: Config) -> Mapping[Place, Provider]:
     """Return which provider is behind each host and port."""
-    urls = {name: urlsplit(provider.base_url) for name, provider in config.providers.items()}
-    return {
-        (url.hostname or "", url.port or _PORTS.get(url.scheme, 0)): name
-        for name, url in urls.items()
-    }
+    return {_place(provider.base_url): name for name, provider in config.providers.items()}
+
+
+def stock_places(config: Config) -> frozenset[Place]:
+    """Return the hosts and ports that are to be reached by stock httpx."""
+    providers = config.providers.values()
+    return frozenset(_place(one.base_url) for one in providers if one.http_client == "httpx")
+
+
+def _place(base_url: str) -> Place:
+    url = urlsplit(base_url)
+    return url.hostname or "", url.port or _PORTS.get(url.scheme, 0)
 
 
 def _adapter(config: Config, name: Provider) -> Adapter:

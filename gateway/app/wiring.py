@@ -27,7 +27,13 @@ from gateway.providers.adapter import Headers
 from gateway.providers.catalog import OPENAI
 from gateway.remote.http1 import Http1Client, PoolLimits
 from gateway.remote.sandbox import SandboxTransport
-from gateway.remote.upstream import OwnTransport, Providers, connections
+from gateway.remote.upstream import (
+    HttpxTransport,
+    OwnTransport,
+    Providers,
+    connections,
+    stock_client,
+)
 from gateway.store.access import AccessStore
 from gateway.store.audit_log import AuditLog
 from gateway.store.database import Database
@@ -103,6 +109,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         self.pipeline.standing = standing.standing(config, today)
         self.board.apply(standing.limits(config, self.board.limits))
         self.keys.config = config
+        self.providers.stock_places = standing.stock_places(config)
         self.stores.runs.defaults = RunDefaults(config.limits.run_nusd)
         self.telemetry.models_known(self.pipeline.standing.directory.book.models.keys())
 
@@ -152,7 +159,10 @@ def build(
     terms = Terms(ttl_s, config.ledger.lease_share_ppm)
     purse = Purse(tables.ledger, replica, clock, terms, telemetry)
     counter = TokenCounter(Tokenizers())
-    providers = Providers({"sandbox": SandboxTransport()}, OwnTransport(client))
+    providers = Providers(
+        sandbox=SandboxTransport(), own=OwnTransport(client), stock=HttpxTransport(stock_client())
+    )
+    providers.stock_places = standing.stock_places(config)
     pipeline = Pipeline(
         standing=now_standing,
         callers=tables.access,

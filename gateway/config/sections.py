@@ -30,6 +30,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Days = Annotated[int, Meta(ge=1, le=3650)]
 Tokens = Annotated[int, Meta(ge=1, le=10**9)]
 OverLimit = Literal["clamp", "refuse"]
+HttpClient = Literal["own", "httpx"]
 Dialect = Literal["openai", "anthropic", "gemini", "azure", "bedrock"]
 
 _HOSTS_WITHOUT_STREAM_OPTIONS = ("mistral.ai", "openrouter.ai")
@@ -131,6 +132,14 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
             "null: yes, but for Mistral and OpenRouter."
         ),
     ] = None
+
+    http_client: Annotated[
+        HttpClient,
+        Meta(
+            description="What sends its requests: own is quicker; httpx goes through the proxies "
+            "that the environment names (HTTPS_PROXY, NO_PROXY)."
+        ),
+    ] = "own"
 
     @property
     def is_sandbox(self) -> bool:

@@ -83,6 +83,8 @@ class Inflated:
             piece = self._inflate.decompress(data, _PIECE_BYTES)
         except zlib.error as error:
             raise UpstreamLost("the answer is not compressed as it says") from error
+        if self._inflate.unused_data:
+            raise UpstreamLost("the compressed answer goes on after its end")
         self._taken += len(data) - len(self._inflate.unconsumed_tail)
         self._given += len(piece)
         if self._given > _FREE_BYTES + _MOST_RATIO * self._taken:

@@ -1,10 +1,10 @@
 """Provider APIs as byte streams: over our own HTTP/1.1 client, or over stock httpx.
 
 The own client is the default because it costs a tenth (`docs/decisions`); httpx is there for what
-ours refuses to do, which is HTTP/2 and forward proxies. Both give the same failures.
+ours does not know, which is forward proxies. Both give the same failures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final, Literal, Protocol
 
 import httpx
@@ -13,11 +13,14 @@ from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider
 from gateway.errors import UpstreamFailed, UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
 from gateway.providers.adapter import PreparedRequest
+from gateway.providers.hosts.sandbox import SCHEME
 from gateway.remote import http1
 from gateway.remote.decoding import Body, Headers, plain
 
 State = Literal["busy", "idle"]
-_PIECE_BYTES: Final = 65_536
+Place = tuple[str, int]
+"""A host and a port."""
+_STOCK_LIMITS: Final = httpx.Limits(max_connections=512, keepalive_expiry=30.0)
 
 
 class Transport(Protocol):
@@ -33,12 +36,15 @@ class Transport(Protocol):
 
 
 class Providers:
-    """Sends each request by the transport that its scheme or host is to use."""
+    """Sends each request by the transport that its scheme or place is to use."""
 
-    def __init__(self, transports: Mapping[str, Transport], default: Transport) -> None:
-        """`transports` are by scheme (`sandbox`) or by `host:port`; all others go by `default`."""
-        self._transports = transports
-        self._default = default
+    def __init__(self, *, sandbox: Transport, own: Transport, stock: Transport) -> None:
+        """Send the sandbox's requests by `sandbox`, and all others by `own` or `stock`."""
+        self.stock_places: Set[Place] = frozenset()
+        """Where requests go by stock httpx; may be replaced."""
+        self._sandbox = sandbox
+        self._own = own
+        self._stock = stock
 
     async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Body:
         """Send a request and return its answer's head, its body readable uncompressed.
@@ -48,11 +54,7 @@ class Providers:
             UpstreamLost: sent, then broken off, or answered by what can't be read.
             UpstreamTimedOut: sent, and not answered in time.
         """
-        transport = self._transports.get(request.scheme)
-        if transport is None:
-            place = f"{request.host}:{request.port}"
-            transport = self._transports.get(place, self._default)
-        body = await transport.open(request, timeouts)
+        body = await self._transport(request).open(request, timeouts)
         try:
             return plain(body)
         except UpstreamLost:
@@ -61,8 +63,14 @@ class Providers:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for transport in (*self._transports.values(), self._default):
+        for transport in (self._sandbox, self._own, self._stock):
             await transport.aclose()
+
+    def _transport(self, request: PreparedRequest) -> Transport:
+        if request.scheme == SCHEME:
+            return self._sandbox
+        is_stock = (request.host, request.port) in self.stock_places
+        return self._stock if is_stock else self._own
 
 
 class OwnTransport:
@@ -99,7 +107,7 @@ class OwnTransport:
 
 
 class HttpxTransport:
-    """Stock httpx: HTTP/2 where it is installed, and the proxies that the environment names."""
+    """Stock httpx, which goes through the proxies that the environment names."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -140,7 +148,7 @@ class _HttpxBody:
         self.status = response.status_code
         self.headers: Headers = tuple((k.lower(), v) for k, v in response.headers.raw)
         self._response = response
-        self._pieces = response.aiter_raw(_PIECE_BYTES)
+        self._pieces = response.aiter_raw()
         self._host = host
 
     async def read(self) -> bytes:
@@ -166,8 +174,13 @@ def failure(error: httpx.HTTPError, host: str) -> UpstreamFailed:
             return UpstreamLost(f"{host} broke off")
 
 
+def stock_client() -> httpx.AsyncClient:
+    """Return the httpx client for providers that are to be reached by it; it follows no redirect."""
+    return httpx.AsyncClient(follow_redirects=False, limits=_STOCK_LIMITS)
+
+
 def connections(
-    client: http1.Http1Client, places: Mapping[tuple[str, int], Provider]
+    client: http1.Http1Client, places: Mapping[Place, Provider]
 ) -> dict[tuple[Provider, State], int]:
     """Return how many connections each provider has, busy and idle; `places` are (host, port)."""
     counts: dict[tuple[Provider, State], int] = {}
