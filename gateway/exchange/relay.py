@@ -125,7 +125,7 @@ class Relay:
                 owned.answered_at = owned.monotonic()
                 return await _pass(owned, response, client)
         except UpstreamFailed as error:
-            owned.failure = error
+            owned.failure = error if owned.ending is None else None
             return _failure(error)
         finally:
             owned.upstream_ended_at = owned.upstream_ended_at or owned.monotonic()
@@ -165,10 +165,9 @@ async def _pass_stream(owned: Owned, response: Response, client: Client) -> Endi
         pieces = reader.feed(data) if is_open else reader.end()
         if not await _relay(owned, pieces, response, client):
             return CapReached()
+        # A cancellation is not delivered to a task that always finds more to read.
         if owned.ending is not None:
-            return (
-                owned.ending
-            )  # a cancellation is not delivered while there is always more to read
+            return owned.ending
     owned.upstream_ended_at = owned.monotonic()
     if owned.meter.is_broken and owned.status is not None:
         await client.send(b"", more=False)

@@ -1,0 +1,101 @@
+"""From a configuration file to the models, prices, adapters and limits that calls meet."""
+
+from datetime import date
+
+import pytest
+
+from gateway.app import banner, standing
+from gateway.config import parse
+from gateway.core.ids import ModelName, Provider
+from gateway.core.limits import Kill, KillScope, Limits, OnExcess
+from gateway.core.pricing import DEFAULT_TIER
+from gateway.errors import ConfigurationInvalid
+from tests.fakes import START
+
+FILE = b"""
+providers:
+  local: {dialect: openai, base_url: "http://127.0.0.1:8000/v1", timeouts: {idle: 7s}, http_client: httpx}
+  openai: {dialect: openai, base_url: "https://api.openai.com/v1", key: k}
+models:
+  fast: {targets: [{model: local/llama, weight: 3}, {model: openai/gpt-4o-mini, weight: 1}]}
+prices:
+  local/llama: {input: "0.11", output: "0.34", context_tokens: 8192, tiers: {priority: 2}, above: {tokens: 1000, input: "0.2", output: "0.5"}}
+limits: {request_usd: "2", run_usd: null, output_tokens: 64, over_ceiling: refuse, require_run: true, timezone: Europe/Berlin}
+"""
+CONFIG = parse(FILE, {})
+TODAY = date(2026, 11, 25)
+
+
+def test_configured_and_published_prices_are_in_the_book():
+    book = standing.standing(CONFIG, TODAY).directory.book
+    llama = book.models[ModelName("local/llama")]
+    base = llama.tiers[DEFAULT_TIER].base
+    assert (base.input, base.output) == (110_000_000, 340_000_000)
+    assert llama.tiers["priority"].base.input == 220_000_000
+    assert llama.tiers[DEFAULT_TIER].above[0][0] == 1000
+    assert llama.context_tokens == 8192
+    assert ModelName("openai/gpt-4o-mini") in book.models
+    assert "genai-prices" in book.version
+
+
+def test_names_providers_and_their_time_outs_are_there():
+    made = standing.standing(CONFIG, TODAY)
+    assert [target.weight for target in made.directory.aliases["fast"]] == [3, 1]
+    assert set(made.adapters) == {"local", "openai"}
+    assert made.adapters[Provider("openai")].host.has_tiers
+    assert made.timeouts[Provider("local")].idle_s == 7
+    assert made.timeouts[Provider("openai")].idle_s == 60
+    assert str(made.zone) == "Europe/Berlin"
+
+
+def test_places_tell_providers_apart():
+    assert standing.places(CONFIG) == {
+        ("127.0.0.1", 8000): "local",
+        ("api.openai.com", 443): "openai",
+    }
+    assert standing.stock_places(CONFIG) == {("127.0.0.1", 8000)}
+
+
+def test_limits_are_the_files_but_for_what_the_database_knows():
+    kill = Kill(
+        id="k",  # type: ignore[arg-type]
+        scope=KillScope.ALL,
+        scope_id="",
+        project=None,
+        reason="r",
+        by="b",
+        at=START,
+    )
+    now = standing.limits(CONFIG, Limits(kills=(kill,)))
+    assert now.kills == (kill,)
+    assert now.request_cap == 2 * 10**9
+    assert now.run_cap is None
+    assert now.output_ceiling == 64
+    assert now.over_ceiling is OnExcess.REFUSE
+    assert now.require_run
+
+
+def test_a_price_that_lacks_its_half_is_refused():
+    half = (
+        b'providers: {x: {dialect: openai, base_url: "http://h/v1"}}\nprices: {x/m: {input: "1"}}'
+    )
+    with pytest.raises(ConfigurationInvalid):
+        standing.standing(parse(half, {}), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("{}", "http://127.0.0.1:9/v1"),
+        ("{host: 0.0.0.0}", "http://127.0.0.1:9/v1"),
+        ("{host: '::1'}", "http://[::1]:9/v1"),
+        ("{host: gw.example, tls: {certificate: c, key: k}}", "https://gw.example:9/v1"),
+    ],
+)
+def test_the_base_url_is_one_that_works_on_this_host(listen: str, url: str):
+    assert banner.url(parse(f"listen: {listen}".encode(), {}), 9) == url
+
+
+def test_only_a_start_with_the_sandbox_speaks_of_it():
+    assert "sandbox" in " ".join(banner.again("u", parse(b"", {})))
+    assert "sandbox" not in " ".join(banner.again("u", CONFIG))
