@@ -1,7 +1,7 @@
 """Fakes of the ports of `gateway.exchange`: they obey the protocol and can be told to fail."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ import anyio
 from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need, decide
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Project, Provider, ReplicaId, RunId, RunName, TraceId
-from gateway.core.limits import Caller, Run
+from gateway.core.limits import Caller, Kill, KillScope, Run
 from gateway.core.money import NanoDollars
 from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
@@ -152,6 +152,15 @@ class FakeWitness:
 
     def refused(self, code: Code) -> None:
         self.heard.append(("refused", code))
+
+    def kill_applied(self, kill: Kill, cut: int) -> None:
+        self.heard.append(("kill_applied", cut))
+
+    def kill_propagated(self, seconds: float) -> None:
+        self.heard.append(("kill_propagated", seconds))
+
+    def kills(self, scopes: Iterable[KillScope]) -> None:
+        self.heard.append(("kills", list(scopes)))
 
     def names(self) -> list[str]:
         return [name for name, _ in self.heard]
