@@ -90,6 +90,7 @@ class Meter:
         self._pending_characters = 0
         self._counted = 0
         self._blocks = 0
+        self._deltas = 0
         self._bytes = 0
         self._is_counted = True
 
@@ -152,6 +153,7 @@ class Meter:
     def _heard(self, text: str) -> bool:
         if not text:
             return True
+        self._deltas += 1
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         self._is_usage_last = False
         self._pending.append(text)
@@ -168,10 +170,13 @@ class Meter:
     def _is_within(self) -> bool:
         """Return whether what was counted may still be what was held."""
         self._count_pending()
-        held = self._bound.output_tokens
-        if self._model.vocabulary is Vocabulary.UNKNOWN:
-            held *= _GUESS_FACTOR
-        return self._counted - self._blocks <= held
+        return self._certain() <= self._bound.output_tokens
+
+    def _certain(self) -> int:
+        """Return how many output tokens what was counted has at least."""
+        least = max(0, self._counted - self._blocks)
+        is_guess = self._model.vocabulary is Vocabulary.UNKNOWN
+        return -(-least // _GUESS_FACTOR) if is_guess else least
 
     def _count_pending(self) -> None:
         if not self._pending:
@@ -189,12 +194,17 @@ class Meter:
         self._pending_characters = 0
 
     def _shown(self) -> int:
-        """Return the most output tokens that what was shown can have been."""
+        """Return the most output tokens that what was shown can have been.
+
+        No event has less than a token. What is but an estimate is no more than was held: only what
+        certainly was more can have broken the limit that the provider was given.
+        """
         self._count_pending()
         if self._model.vocabulary is Vocabulary.UNKNOWN or not self._is_counted:
-            return visible(self._bytes, None)
-        with_margin = visible(self._bytes, self._counted)
-        return max(self._counted, min(with_margin, self._bound.output_tokens))
+            certain, most = self._certain(), visible(self._bytes, None)
+        else:
+            certain, most = self._counted, visible(self._bytes, self._counted)
+        return max(certain, min(max(most, self._deltas), self._bound.output_tokens))
 
     def _seen(self) -> Owed:
         """Return the most that what was seen allows."""
@@ -242,14 +252,24 @@ class Meter:
 
 
 def _merged(old: Usage, new: Usage) -> Usage:
-    """Return the later account, no field of it lower than before (a provider counts upwards)."""
+    """Return the later account, its totals no lower than before (a provider counts upwards).
+
+    The kinds of an account stand or fall together: of two accounts of the same input, the later one
+    may call cached what the first did not, and no token is counted in both.
+    """
+    heard = new if _heard_tokens(new) >= _heard_tokens(old) else old
+    spoken = new if new.output + new.audio_output >= old.output + old.audio_output else old
     return Usage(
-        input=max(old.input, new.input),
-        output=max(old.output, new.output),
-        cached=new.cached,
-        cache_write=new.cache_write,
-        audio_input=new.audio_input,
-        audio_output=max(old.audio_output, new.audio_output),
-        reasoning=max(old.reasoning, new.reasoning),
+        input=heard.input,
+        cached=heard.cached,
+        cache_write=heard.cache_write,
+        audio_input=heard.audio_input,
+        output=spoken.output,
+        audio_output=spoken.audio_output,
+        reasoning=min(max(old.reasoning, new.reasoning), spoken.output),
         certain=old.certain and new.certain,
     )
+
+
+def _heard_tokens(usage: Usage) -> int:
+    return usage.input + usage.cached + usage.cache_write + usage.audio_input

@@ -158,6 +158,54 @@ def test_where_nothing_counts_the_bytes_do():
     assert other.owed(ClientGone()).output_tokens == 3
 
 
+@pytest.mark.parametrize("count", [words, blind])
+@pytest.mark.parametrize("vocabulary", [Vocabulary.UNKNOWN, Vocabulary.O200K])
+def test_an_estimate_is_never_above_what_was_held(vocabulary: Vocabulary, count: CountTokens):
+    """A provider that keeps its limit must not be taken for one that breaks it."""
+    one = meter(structs.replace(MODEL, vocabulary=vocabulary), count=count)
+    one.answered()
+    for _ in range(100):
+        assert one.feed(Delta(" running"))
+    owed = one.owed(ClientGone())
+    assert (owed.output_tokens, owed.amount) == (100, bound())
+
+
+def test_what_was_certainly_more_than_was_held_is_owed():
+    one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN), tokens=10)
+    one.answered()
+    while one.feed(Delta("word ")):
+        pass
+    assert one.owed(CapReached()).output_tokens > 10
+
+
+def test_no_event_of_a_cut_stream_has_less_than_a_token():
+    """Digits, say, of which many vocabularies make a token each."""
+    one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN))
+    one.answered()
+    for _ in range(60):
+        one.feed(Delta("7"))
+    assert one.owed(ClientGone()).output_tokens == 60
+
+
+def test_an_account_that_calls_cached_what_an_earlier_one_did_not_counts_it_once():
+    one = meter()
+    one.answered()
+    last = Usage(input=10, cached=40, output=9)
+    for event in (Usage(input=50, output=1), Delta("x"), last, Finished()):
+        one.feed(event)
+    owed = one.owed(Completed())
+    assert (owed.input_tokens, owed.amount) == (50, cost(MODEL, last, None))
+
+
+def test_an_account_that_counts_less_than_an_earlier_one_takes_nothing_back():
+    one = meter()
+    one.answered()
+    first = Usage(input=50, output=20)
+    for event in (first, Usage(input=3, cached=1, output=2), Finished()):
+        one.feed(event)
+    assert one.owed(Completed()).amount == cost(MODEL, first, None)
+
+
 def test_usage_that_is_not_the_last_word_is_no_final_account():
     one = meter()
     one.answered()
