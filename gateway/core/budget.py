@@ -63,16 +63,12 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Earmark(msgspec.Struct, frozen=True, eq=False):
-    """What a waiting call already has of its hold, budget by budget."""
+    """What a waiting call already has of its hold, budget by budget, and what it lacks."""
 
     keys: tuple[BudgetKey, ...]
     amount: NanoDollars
     parts: Mapping[BudgetKey, int]
-
-    @property
-    def need(self) -> Need:
-        """What it lacks."""
-        return Need({k: self.amount - had for k, had in self.parts.items() if had < self.amount})
+    need: Need
 
 
 class Lease(msgspec.Struct):
@@ -178,15 +174,20 @@ class Leases:
     def earmark(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Earmark:
         """Keep what there is for a call that must wait for more, so that none overtakes it.
 
-        A part is below zero where more was settled than held: what is granted must fill that too.
+        Where more was settled than held, what is granted must fill that too. It is no negative
+        part: a flush books it meanwhile, and the part would then be money that nobody leased.
         """
-        parts = {key: min(amount, self[key].available) for key in keys}
-        for key, part in parts.items():
+        parts, lacking = {}, {}
+        for key in keys:
             lease = self[key]
-            lease.held += part
+            available = lease.available
+            parts[key] = max(0, min(amount, available))
+            if available < amount:
+                lacking[key] = amount - available
+            lease.held += parts[key]
             lease.used += amount
             lease.used_at = now
-        return Earmark(keys, amount, parts)
+        return Earmark(keys, amount, parts, Need(lacking))
 
     def forget(self, earmark: Earmark) -> None:
         """Give an earmark's parts back: its call was refused, or left."""

@@ -414,6 +414,21 @@ def test_what_waits_can_not_be_overtaken():
     assert leases.hold((MONTH,), NanoDollars(10), 0.0) is not None
 
 
+def test_what_a_provider_billed_beyond_its_hold_is_nobodys_to_hold():
+    """Also while a call waits, and after the flush that books it."""
+    leases = Leases()
+    leases[MONTH].leased = 100
+    hold = leases.hold((MONTH,), NanoDollars(100), 0.0)
+    assert hold is not None
+    leases.settle(hold, NanoDollars(150), 0.0)
+    earmark = leases.earmark((MONTH,), NanoDollars(60), 0.0)
+    assert earmark.need.amounts == {MONTH: 110}
+    assert leases.draw(0.0) == [FlushLine(MONTH, 150, 100, 50)]
+    assert leases.hold((MONTH,), NanoDollars(1), 0.0) is None
+    leases.forget(earmark)
+    assert leases[MONTH].available == 0
+
+
 def test_only_idle_leases_go_back():
     leases = Leases(idle_s=1.0)
     leases.granted(
