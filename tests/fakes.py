@@ -51,7 +51,7 @@ class FakeLedger:
         self.overshoot: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
         self.traces: list[Trace] = []
         self.sequences: list[int] = []
-        self.grants = self.renewals = 0
+        self.grants = self.renewals = self.asked = 0
         self.failure: LedgerUnavailable | None = None
         self.fails_after_commit = False
         self.gate = anyio.Event()
@@ -108,6 +108,7 @@ class FakeLedger:
         self.renewals += 1
 
     async def _turn(self) -> None:
+        self.asked += 1
         await anyio.lowlevel.checkpoint()
         await self.gate.wait()
         if self.failure is not None:
@@ -223,6 +224,19 @@ class FakeUpstream:
                 return make()
 
 
+class Leaving:
+    """A client that leaves when this is set."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self.leave: Callable[[], None] | None = None
+
+    def set(self) -> None:
+        self.is_set = True
+        if self.leave is not None:
+            self.leave()
+
+
 class FakeClient:
     """A caller that sends one body and keeps what it is sent."""
 
@@ -232,7 +246,7 @@ class FakeClient:
         self.headers: list[tuple[bytes, bytes]] = []
         self.received = b""
         self.is_ended = False
-        self.left = anyio.Event()
+        self.left = Leaving()
         self.on_send: Callable[[bytes], None] | None = None
         self.can_receive = anyio.Event()
         self.can_receive.set()
@@ -259,8 +273,10 @@ class FakeClient:
             self.on_send(data)
         await anyio.lowlevel.checkpoint()
 
-    async def gone(self) -> None:
-        await self.left.wait()
+    def when_gone(self, leave: Callable[[], None]) -> None:
+        self.left.leave = leave
+        if self.left.is_set:
+            leave()
 
     def header(self, name: str) -> str | None:
         return dict(self.headers).get(name.encode(), b"").decode() or None

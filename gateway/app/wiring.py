@@ -249,7 +249,8 @@ class _Offline:
         del data, more
         raise AssertionError("an estimate answers nobody")
 
-    async def gone(self) -> None:
+    def when_gone(self, leave: Callable[[], None]) -> None:
+        del leave
         raise AssertionError("an estimate waits for nobody")
 
 

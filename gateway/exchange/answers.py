@@ -1,7 +1,6 @@
 """Answers of the gateway's own: its headers on every answer, estimates, listings, refusals."""
 
 from gateway.core.money import to_usd
-from gateway.core.outcome import Ending
 from gateway.core.refusal import Refused
 from gateway.exchange.ports import Client
 from gateway.exchange.progress import Progress
@@ -9,10 +8,8 @@ from gateway.exchange.relay import Owned
 from gateway.providers.adapter import Headers
 
 
-def headers(
-    progress: Progress, owned: Owned, ending: Ending | None, remaining: int | None, now: float
-) -> Headers:
-    """Return our response headers; with an ending, the cost is known and among them."""
+def headers(progress: Progress, owned: Owned, remaining: int | None, now: float) -> Headers:
+    """Return our response headers; once the call has an ending, its cost is known and among them."""
     bound = progress.offer.bound
     pairs = [
         (b"x-gateway-trace", progress.trace.encode()),
@@ -24,11 +21,12 @@ def headers(
         pairs.append((b"x-gateway-run", progress.run.name.encode()))
     if progress.offer.ceiling not in {None, progress.wanted.asked.output_tokens}:
         pairs.append((b"x-gateway-output-tokens", b"%d" % progress.offer.ceiling))
-    cost = 0 if ending is None else owned.meter.owed(ending).amount
-    if ending is not None:
+    is_ended = owned.ending is not None
+    cost = owned.owed().amount if is_ended else 0
+    if is_ended:
         pairs.append((b"x-gateway-cost-usd", to_usd(cost).encode()))
     if remaining is not None:
-        left = remaining if ending is None else remaining + bound.amount - cost
+        left = remaining + bound.amount - cost if is_ended else remaining
         pairs.append((b"x-gateway-run-remaining-usd", to_usd(max(0, left)).encode()))
     return pairs
 

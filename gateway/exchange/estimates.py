@@ -68,7 +68,8 @@ def estimate(
 def _unopened(progress: Progress, limits: Limits) -> list[tuple[BudgetKey, Balance]]:
     if progress.controls.run is None or progress.run is not None:
         return []
-    cap = progress.controls.run_cap or limits.run_cap
+    asked = progress.controls.run_cap
+    cap = limits.run_cap if asked is None else asked
     key = BudgetKey(Scope.RUN, "", Window.TOTAL, "")
     return [(key, Balance(cap=cap, spent=0, leased=0, unsettled=0))]
 

@@ -4,6 +4,7 @@ Each stage adds what it learned to the call's progress, or refuses. Nothing is h
 of them, and nothing is sent before it is held.
 """
 
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ from gateway.core.budget import Hold
 from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
 from gateway.core.limits import Caller, OnExcess, Run, Target
 from gateway.core.meter import Meter
-from gateway.core.outcome import Ending, ShutDown
+from gateway.core.outcome import ShutDown
 from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
 from gateway.core.traces import Trace
@@ -341,13 +342,7 @@ class Pipeline:
         wanted, model = progress.wanted, progress.model
         adapter = progress.standing.adapters[model.provider]
         key = self._keys.key(model.provider)
-        owned: Owned
-
-        def told(ending: Ending | None) -> Headers:
-            remaining = self._remaining(progress)
-            return answers.headers(progress, owned, ending, remaining, self._clock.monotonic())
-
-        owned = Owned(
+        return Owned(
             trace=progress.trace,
             target=progress.target,
             wanted=wanted,
@@ -356,10 +351,13 @@ class Pipeline:
             hides_usage=_adds_usage(wanted, adapter),
             timeouts=progress.standing.timeouts[model.provider],
             secrets=() if key is None else (key.encode(),),
-            told=told,
+            told=partial(self._told, progress),
             monotonic=self._clock.monotonic,
         )
-        return owned
+
+    def _told(self, progress: Progress, owned: Owned) -> Headers:
+        remaining = self._remaining(progress)
+        return answers.headers(progress, owned, remaining, self._clock.monotonic())
 
     def _request(self, progress: Progress) -> PreparedRequest:
         wanted, model = progress.wanted, progress.model

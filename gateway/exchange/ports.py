@@ -4,7 +4,7 @@ Each protocol has two implementations: the real one (`store`, `remote`, `web`) a
 `tests/fakes.py`; one battery of checks runs on both where that makes sense.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -179,6 +179,9 @@ class Client(Protocol):
         """Send a part of the body; waits while the client reads slowly. `more` False ends it."""
         ...
 
-    async def gone(self) -> None:
-        """Return when the client has left."""
+    def when_gone(self, leave: Callable[[], None]) -> None:
+        """Have `leave` called as soon as the client has left before its answer's end: now, if it has.
+
+        A callback and not an await, for it costs a call nothing where nobody leaves.
+        """
         ...

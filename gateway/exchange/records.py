@@ -49,7 +49,7 @@ def refused(progress: Progress, refusal: Refused, now: float, price_version: str
 def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> Trace:
     """Return the trace of a call that was held for, with what it owes."""
     ending: Ending = owned.ending or ShutDown()
-    owed = owned.meter.owed(ending)
+    owed = owned.owed()
     started = progress.started.monotonic
     first = owned.answered_at
     return Trace(

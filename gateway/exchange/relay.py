@@ -1,12 +1,13 @@
 """Owns a hold from the moment it is made until it is ended, whatever happens in between.
 
 One `try … finally` settles, in memory and without an await, so no cancellation can come between.
-Whoever ends a call early, the watcher of its client, the kill switch, the deadline, records the
-ending first and cancels after, so the ending that counts is the one that came first.
+Whoever ends a call early, its client, the kill switch, the deadline, records the ending first and
+cancels after, so the ending that counts is the one that came first.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import anyio
@@ -16,7 +17,7 @@ from gateway.core.calls import Timeouts
 from gateway.core.events import Broken
 from gateway.core.ids import TraceId
 from gateway.core.limits import Target
-from gateway.core.meter import Meter
+from gateway.core.meter import Meter, Owed
 from gateway.core.outcome import (
     CapReached,
     ClientGone,
@@ -70,8 +71,8 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     timeouts: Timeouts
     secrets: Sequence[bytes]
     """What an error answer must never quote: the provider's key."""
-    told: Callable[[Ending | None], Headers]
-    """Our own response headers; with an ending the cost is known and among them."""
+    told: Callable[["Owned"], Headers]
+    """Our own response headers; once there is an ending the cost is known and among them."""
     monotonic: Callable[[], float]
     scope: anyio.CancelScope | None = None
     ending: Ending | None = None
@@ -79,6 +80,13 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     answered_at: float | None = None
     upstream_ended_at: float | None = None
     failure: UpstreamFailed | None = None
+    account: Owed | None = None
+
+    def owed(self) -> Owed:
+        """Return what the call owes, ended as it is; worked out once."""
+        if self.account is None:
+            self.account = self.meter.owed(self.ending or ShutDown())
+        return self.account
 
     def end(self, ending: Ending) -> None:
         """Record how the call ended, if nothing ended it before."""
@@ -103,14 +111,12 @@ class Relay:
         """Send a request, pass its answer on, and leave `owned.ending` set, whatever happens."""
         running = Running(owned.target, owned.wanted.asked.stream, owned.cut)
         try:
-            async with anyio.create_task_group() as group:
-                owned.scope = group.cancel_scope
-                owned.scope.deadline = anyio.current_time() + owned.timeouts.total_s
+            deadline = anyio.current_time() + owned.timeouts.total_s
+            with anyio.CancelScope(deadline=deadline) as owned.scope:
                 self._board.begin(running)
+                client.when_gone(partial(owned.cut, ClientGone()))
                 if owned.ending is None:
-                    group.start_soon(_watch, client, owned)
                     owned.end(await self._exchange(owned, request, client))
-                group.cancel_scope.cancel()
             owned.end(TimedOut())  # nobody else ended it, so its deadline did
         finally:
             owned.end(ShutDown())
@@ -141,11 +147,6 @@ def _failure(error: UpstreamFailed) -> Ending:
             return ProviderLost()
 
 
-async def _watch(client: Client, owned: Owned) -> None:
-    await client.gone()
-    owned.cut(ClientGone())
-
-
 async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
     """Pass an answer on according to what it is: an error, a stream, or one body."""
     if response.status != 200:
@@ -174,14 +175,24 @@ async def _pass_stream(owned: Owned, response: Response, client: Client) -> Endi
         return ProviderBroken()
     if not owned.meter.is_finished:
         return ProviderLost()
+    await _complete(owned, response, client)
+    if is_open:
+        await _drain(response)
+    return Completed()
+
+
+async def _complete(owned: Owned, response: Response, client: Client) -> None:
     if owned.status is None:
         await _start(owned, response, client)
     await client.send(b"", more=False)
     owned.end(Completed())
+
+
+async def _drain(response: Response) -> None:
+    """Read what follows a stream's end, so that its connection can be used again."""
     with anyio.move_on_after(_DRAIN_S):
-        while is_open and await response.read():
+        while await response.read():
             pass
-    return Completed()
 
 
 async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, client: Client) -> bool:
@@ -204,7 +215,7 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
 
 def _unquoted(owned: Owned, piece: Piece) -> bytes:
     """Return a piece to pass on: an error event that quotes what it must not becomes one of ours."""
-    if Broken() in piece.events and _quotes(piece.relay, owned):
+    if owned.meter.is_broken and Broken() in piece.events and _quotes(piece.relay, owned):
         return owned.dialect.cut(_provider_error(owned, 200))
     return piece.relay
 
@@ -217,7 +228,7 @@ async def _start(owned: Owned, response: Response, client: Client) -> None:
             *_kept(response.headers),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
-            *owned.told(None),
+            *owned.told(owned),
         ],
     )
 
@@ -235,7 +246,7 @@ async def _pass_whole(owned: Owned, response: Response, client: Client) -> Endin
     if owned.meter.is_broken or owned.wanted.asked.stream:
         return ProviderBroken()
     owned.end(Completed())
-    await _send(owned, client, 200, [*_kept(response.headers), *owned.told(owned.ending)], body)
+    await _send(owned, client, 200, [*_kept(response.headers), *owned.told(owned)], body)
     return Completed()
 
 
@@ -250,9 +261,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     if is_ours or not body or not is_json or _quotes(body, owned):
         await _refuse(owned, client, _provider_error(owned, status))
     else:
-        await _send(
-            owned, client, status, [*_kept(response.headers), *owned.told(owned.ending)], body
-        )
+        await _send(owned, client, status, [*_kept(response.headers), *owned.told(owned)], body)
     return ProviderError(status)
 
 
@@ -326,9 +335,7 @@ def _news(owned: Owned) -> Refused | None:  # noqa: PLR0911  # one arm an ending
 
 async def _refuse(owned: Owned, client: Client, refused: Refused) -> None:
     answer = owned.dialect.refusal(refused)
-    await _send(
-        owned, client, answer.status, [*answer.headers, *owned.told(owned.ending)], answer.body
-    )
+    await _send(owned, client, answer.status, [*answer.headers, *owned.told(owned)], answer.body)
 
 
 async def _send(owned: Owned, client: Client, status: int, headers: Headers, body: bytes) -> None:

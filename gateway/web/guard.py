@@ -10,7 +10,9 @@ Written against uvicorn 0.54, whose private parts it touches in two places.
 import asyncio
 import http
 import sys
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -20,6 +22,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+WHEN_GONE: Final = "gateway.when_gone"
+"""The ASGI extension through which an application is called back when its client leaves."""
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
@@ -95,6 +99,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = self._body_until = inf
         self._is_excused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._leaving: dict[RequestResponseCycle, Callable[[], None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -216,6 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._answering = cycle
+        cycle.scope["extensions"] = {WHEN_GONE: {"call": partial(self._when_gone, cycle)}}
         super()._start_asgi_task(cycle, app)
 
     def _disconnect(self) -> None:
@@ -224,6 +230,21 @@ class GuardedProtocol(HttpToolsProtocol):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+                leave = self._leaving.pop(cycle, None)
+                if leave is not None:
+                    leave()
+
+    def _when_gone(self, cycle: RequestResponseCycle, leave: Callable[[], None]) -> None:
+        if cycle.disconnected:
+            leave()
+            return
+        self._leaving[cycle] = leave
+        self.flow.resume_reading()  # a large body paused it, and only a reader hears of the end
+
+    def on_response_complete(self) -> None:
+        """An answer is whole: nobody can leave it any more."""
+        self._leaving.clear()
+        super().on_response_complete()
 
     def _count(self, size: int) -> None:
         self._head_size += size

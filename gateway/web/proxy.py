@@ -13,6 +13,7 @@ from gateway.exchange.pipeline import Pipeline, Reporter
 from gateway.exchange.progress import Call
 from gateway.providers.adapter import Dialect, Endpoint, Headers
 from gateway.providers.catalog import Listing, Metered, Unserved
+from gateway.web.guard import WHEN_GONE
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,6 +32,9 @@ class AsgiClient:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request of `scope`; `receive` and `send` are its own."""
         self._headers: Headers = scope["headers"]
+        self._when_gone: Callable[[Callable[[], None]], None] = scope["extensions"][WHEN_GONE][
+            "call"
+        ]
         self._receive = receive
         self._send = send
         self._is_read = False
@@ -63,10 +67,9 @@ class AsgiClient:
         """Send a part of the body; waits while the client reads slowly."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def gone(self) -> None:
-        """Return when the client has left. The body must have been read before."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def when_gone(self, leave: Callable[[], None]) -> None:
+        """Have `leave` called when the client has left; the body must have been read before."""
+        self._when_gone(leave)
 
     async def _next(self) -> bytes | None:
         """Return the next piece of the body; None where the client left before its end."""

@@ -25,6 +25,7 @@ from tests.unit.exchange.world import (
     stream,
     whole,
 )
+from tests.waiting import eventually
 
 KILL = Kill(
     id="k1",  # type: ignore[arg-type]
@@ -93,7 +94,7 @@ async def test_a_kill_switch_that_came_while_a_call_was_prepared_stops_it_unsent
     client = FakeClient()
     async with world.running(), anyio.create_task_group() as group:
         group.start_soon(lambda: world.call(client, stream=True))
-        await anyio.wait_all_tasks_blocked()
+        await eventually(lambda: world.ledger.asked > 0)
         world.board.apply(structs.replace(world.board.limits, kills=(KILL,)))
         world.ledger.gate.set()
     assert client.status == 403
@@ -132,8 +133,7 @@ async def test_a_client_that_leaves_before_any_answer_pays_the_bound():
     client = FakeClient()
     async with world.running(), anyio.create_task_group() as group:
         group.start_soon(lambda: world.call(client, stream=True))
-        await world.until_running()
-        await anyio.wait_all_tasks_blocked()
+        await eventually(lambda: len(world.upstream.requests) > 0)
         client.left.set()
     assert world.trace.cost_basis is Basis.BOUND
     assert world.trace.cost_nusd == world.trace.bound_nusd
@@ -205,8 +205,7 @@ async def test_a_shut_down_cuts_what_still_runs_with_an_error():
     client = FakeClient()
     async with world.running(), anyio.create_task_group() as group:
         group.start_soon(lambda: world.call(client, stream=True))
-        await world.until_running()
-        await anyio.wait_all_tasks_blocked()
+        await eventually(lambda: client.received != b"")
         assert world.board.shut_down() == 1
     assert b"draining" in client.received
     assert world.trace.outcome is Outcome.SHUT_DOWN

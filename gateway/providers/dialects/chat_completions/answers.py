@@ -75,6 +75,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     data: msgspec.Raw | None = None
 
 
+class Accounts(msgspec.Struct, frozen=True, gc=False):
+    """The parts of an answer that hold an account, as they came."""
+
+    usage: msgspec.Raw | None = None
+    x_groq: msgspec.Raw | None = None
+
+
 def read(document: bytes) -> Answer | None:
     """Return what a JSON document says; None where it is not a JSON object to anyone."""
     try:
@@ -167,11 +174,23 @@ def _arguments(called: Called | None) -> str:
 def _is_ambiguous(document: bytes) -> bool:
     """Return whether an account may be read in two ways, having a member twice.
 
-    A large answer is not read again for it: there each name has to be the only one of its kind.
+    Where its own name stands once, as in every usual answer, only the account is read again; a text
+    can't hold the name, for its quotes are escaped there. A large answer is never read again whole:
+    there each name has to be the only one of its kind.
     """
+    if all(document.count(name) <= 1 for name in _MEMBER_NAMES):
+        return any(has_duplicates(bytes(raw)) for raw in _accounts(document))
     if len(document) <= _MOST_CHECKED:
         return has_duplicates(document)
     return any(document.count(name) > 1 for name in _ACCOUNT_NAMES)
+
+
+def _accounts(document: bytes) -> list[msgspec.Raw]:
+    try:
+        found = _ACCOUNT_DECODER.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return [msgspec.Raw(document)]
+    return [raw for raw in (found.usage, found.x_groq) if raw is not None]
 
 
 def _read_slowly(document: bytes) -> Answer | None:
@@ -227,6 +246,7 @@ def _string(value: object) -> str | None:
 
 
 _MOST_CHECKED: Final = 64 << 10
+_MEMBER_NAMES: Final = (b'"usage"', b'"service_tier"')
 _ACCOUNT_NAMES: Final = (
     b'"usage"',
     b'"prompt_tokens"',
@@ -234,3 +254,4 @@ _ACCOUNT_NAMES: Final = (
     b'"total_tokens"',
 )
 _DECODER: Final = msgspec.json.Decoder(Answer)
+_ACCOUNT_DECODER: Final = msgspec.json.Decoder(Accounts)
