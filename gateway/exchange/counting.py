@@ -37,11 +37,11 @@ class TokenCounter:
         return self._tokenizers.count(text, vocabulary)
 
     async def count_body(self, body: bytes, vocabulary: Vocabulary) -> int | None:
-        """Return a request's tokens, slice by slice; None where it is too large to be counted.
+        r"""Return a request's tokens, slice by slice; None where it is too large to be counted.
 
         `body` is JSON, or several JSON values. What it escapes is counted both ways, since the model
         reads the text, and the larger counts: an escape and what follows it may be one token
-        (`\\brief` of cl100k), where the text has two.
+        (`\brief` of cl100k), where the text has two.
         """
         if vocabulary is Vocabulary.UNKNOWN or len(body) > _MOST_COUNTED_BYTES:
             return None
