@@ -194,6 +194,13 @@ async def test_an_unopened_run_is_estimated_at_the_cap_it_would_have():
     assert msgspec.json.decode(client.received)["refusals"][0]["code"] == "run_cap_exceeded"
 
 
+async def test_an_unopened_run_with_a_cap_of_nothing_is_estimated_at_nothing():
+    world = World(whole(), limits=refusing(run_cap=NanoDollars(10**12)))
+    cap = (b"x-gateway-run-cap-usd", b"0")
+    client = await world.call(headers=[*R1, cap, (b"x-gateway-dry-run", b"true")])
+    assert msgspec.json.decode(client.received)["refusals"][0]["code"] == "run_cap_exceeded"
+
+
 async def test_a_ledger_that_is_away_refuses_calls_and_says_when_to_come_back():
     world = World(whole())
     world.ledger.failure = LedgerUnavailable("gone")
