@@ -57,6 +57,8 @@ _KEPT: Final = frozenset(
 _KEPT_PREFIX: Final = b"x-ratelimit-"
 _QUOTE: Final = 24
 """An error answer that shares so many bytes with the request is taken to quote its text."""
+_MOST_COMPARED: Final = 1 << 28
+"""Bytes of the answer times bytes of the request: 70 ms of the event loop for the worst of texts."""
 
 
 class Owned(msgspec.Struct, eq=False, kw_only=True):
@@ -148,7 +150,12 @@ def _failure(error: UpstreamFailed) -> Ending:
 
 
 async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
-    """Pass an answer on according to what it is: an error, a stream, or one body."""
+    """Pass an answer on according to what it is: an error, a stream, or one body.
+
+    Another success than 200 is no answer of any API here, and no error either: it may be billed.
+    """
+    if 200 < response.status < 300:
+        return ProviderLost()
     if response.status != 200:
         return await _pass_error(owned, response, client)
     owned.meter.answered()
@@ -243,8 +250,10 @@ async def _pass_whole(owned: Owned, response: Response, client: Client) -> Endin
         return ProviderLost()
     for event in events:
         owned.meter.feed(event)
-    if owned.meter.is_broken or owned.wanted.asked.stream:
+    if owned.meter.is_broken:
         return ProviderBroken()
+    if owned.wanted.asked.stream:
+        return ProviderLost()  # an answer, but not one that the client could read
     owned.end(Completed())
     await _send(owned, client, 200, [*_kept(response.headers), *owned.told(owned)], body)
     return Completed()
@@ -281,7 +290,7 @@ def _quotes(body: bytes, owned: Owned) -> bool:
     if any(secret in body for secret in owned.secrets):
         return True
     sent = b"".join(bytes(raw) for name, raw in owned.wanted.fields.items() if name != "model")
-    if len(sent) > MOST_ERROR_BYTES:
+    if len(sent) > MOST_ERROR_BYTES or len(sent) * len(body) > _MOST_COMPARED:
         return True  # too long to look for: a message of ours is the safe answer
     return any(body[at : at + _QUOTE] in sent for at in range(0, len(body) - _QUOTE, _QUOTE // 3))
 

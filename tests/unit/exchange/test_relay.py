@@ -1,5 +1,7 @@
 """Every way in which a call can end: what its client gets, and what it is settled for."""
 
+import time
+
 import anyio
 import pytest
 from msgspec import structs
@@ -344,3 +346,37 @@ async def test_a_thinking_model_is_charged_its_bound_when_cut():
     async with world.running():
         await world.call(stream=True)
     assert world.trace.cost_basis is Basis.BOUND
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("status", [201, 202, 204, 206])
+async def test_a_success_that_is_no_answer_of_the_api_is_charged_and_not_passed_on(
+    status: int, streams: bool
+):
+    world = World(whole(status=status))
+    async with world.running():
+        client = await world.call(stream=streams)
+    assert client.status == 502
+    assert world.trace.cost_nusd == world.trace.bound_nusd > 0
+
+
+async def test_an_answer_that_is_no_stream_where_one_was_asked_is_charged_though_it_is_empty():
+    """It may have thought unseen, and it is no error."""
+    body = b'{"choices":[{"index":0,"message":{"content":""},"finish_reason":"length"}]}'
+    world = World(whole(body))
+    async with world.running():
+        client = await world.call(stream=True)
+    assert client.status == 502
+    assert world.trace.cost_nusd > 0
+
+
+async def test_an_error_too_large_to_compare_with_the_request_is_replaced_at_once():
+    """Looking for one text in the other took 17 seconds of the event loop."""
+    text = "a" * 200_000
+    world = World(whole(b'{"error":{"message":"' + b"ab" * 100_000 + b'"}}', status=400))
+    began = time.perf_counter()
+    async with world.running():
+        client = await world.call(messages=[{"role": "user", "content": text}])
+    assert time.perf_counter() - began < 2
+    assert b"abab" not in client.received
+    assert world.trace.cost_nusd == 0
