@@ -6,9 +6,15 @@ from datetime import UTC, datetime
 
 from gateway.exchange.ports import Instant
 
+_POOL_BYTES = 4096
+
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks, and its random bytes."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._used = 0
 
     def now(self) -> Instant:
         """Return this moment on both clocks."""
@@ -27,5 +33,12 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def entropy(self, count: int) -> bytes:
-        """Return random bytes of the operating system."""
-        return os.urandom(count)
+        """Return random bytes of the operating system, each given out once.
+
+        They are fetched many at a time: a system call for each identifier costs a call more than
+        all the rest of its name.
+        """
+        if count > len(self._pool) - self._used:
+            self._pool, self._used = os.urandom(max(count, _POOL_BYTES)), 0
+        self._used += count
+        return self._pool[self._used - count : self._used]

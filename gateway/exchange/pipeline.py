@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.core import limits as deciding
-from gateway.core.budget import Hold
+from gateway.core.budget import BudgetKey, Hold
 from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
 from gateway.core.limits import Caller, OnExcess, Run, Target
 from gateway.core.meter import Meter
@@ -87,6 +87,9 @@ class Pipeline:
         self._ledger = ledger
         self._relay = relay
         self._reporter = reporter
+        self._budgets_of: dict[Target, tuple[BudgetKey, ...]] = {}
+        self._budgets_under = board.limits
+        self._budgets_at = 0
 
     async def run(self, call: Call, client: Client) -> None:
         """Serve one call to its end: an answer, a stream or a refusal."""
@@ -256,13 +259,22 @@ class Pipeline:
         if isinstance(offer, Refused):
             return offer
         progress.offer = offer
-        progress.keys = deciding.budgets(
-            progress.target,
-            progress.run,
-            self._board.limits,
-            deciding.local_day(progress.started.utc, progress.standing.zone),
-        )
+        progress.keys = self._budgets(progress)
         return None
+
+    def _budgets(self, progress: Progress) -> tuple[BudgetKey, ...]:
+        """Return the budgets that a call falls under; worked out once a second for each target."""
+        limits, started = self._board.limits, progress.started
+        second = int(started.utc.timestamp())
+        if limits is not self._budgets_under or second != self._budgets_at:
+            self._budgets_under, self._budgets_at = limits, second
+            self._budgets_of.clear()
+        found = self._budgets_of.get(progress.target)
+        if found is None:
+            day = deciding.local_day(started.utc, progress.standing.zone)
+            found = deciding.budgets(progress.target, progress.run, limits, day)
+            self._budgets_of[progress.target] = found
+        return found
 
     async def _held(self, progress: Progress) -> Refused | None:
         """Hold the bound, sharpened or clamped where the cheap one does not fit."""
@@ -270,7 +282,9 @@ class Pipeline:
             lacking = await self._try_hold(progress)
             if lacking is not None and await self._sharpen(progress):
                 lacking = await self._try_hold(progress)
-            if lacking is not None and self._clamp(progress, lacking.left):
+            for _ in range(1 + len(progress.keys)):  # what fits one cap may not fit another
+                if lacking is None or not self._clamp(progress, lacking.left):
+                    break
                 lacking = await self._try_hold(progress)
         except LedgerUnavailable as error:
             return _unavailable(error)

@@ -33,6 +33,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.refusal import Code, Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
+from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
 from gateway.exchange.switchboard import Running, Switchboard
 from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
@@ -76,7 +77,7 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     told: Callable[["Owned"], Headers]
     """Our own response headers; once there is an ending the cost is known and among them."""
     monotonic: Callable[[], float]
-    scope: anyio.CancelScope | None = None
+    block: Cuttable | None = None
     ending: Ending | None = None
     status: int | None = None
     answered_at: float | None = None
@@ -98,8 +99,8 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     def cut(self, ending: Ending) -> None:
         """End the call from outside, and stop whatever it waits for."""
         self.end(ending)
-        if self.scope is not None:
-            self.scope.cancel()
+        if self.block is not None:
+            self.block.cut()
 
 
 class Relay:
@@ -113,10 +114,9 @@ class Relay:
         """Send a request, pass its answer on, and leave `owned.ending` set, whatever happens."""
         running = Running(owned.target, owned.wanted.asked.stream, owned.cut)
         try:
-            deadline = anyio.current_time() + owned.timeouts.total_s
-            with anyio.CancelScope(deadline=deadline) as owned.scope:
-                self._board.begin(running)
-                client.when_gone(partial(owned.cut, ClientGone()))
+            self._board.begin(running)
+            client.when_gone(partial(owned.cut, ClientGone()))
+            with Cuttable(owned.timeouts.total_s) as owned.block:
                 if owned.ending is None:
                     owned.end(await self._exchange(owned, request, client))
             owned.end(TimedOut())  # nobody else ended it, so its deadline did
