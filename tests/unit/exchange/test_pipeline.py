@@ -119,6 +119,18 @@ async def test_the_rest_of_a_cap_buys_fewer_output_tokens_where_clamping_is_allo
     assert 848_000 < world.trace.bound_nusd <= 850_000
 
 
+async def test_a_request_is_clamped_to_the_smallest_of_several_caps():
+    limits = Limits(output_ceiling=100, request_cap=NanoDollars(600_000))
+    world = World(whole(), limits=limits, caps={MONTH: 550_000, RUN: 500_000})
+    async with world.running():
+        client = await world.call(headers=R1)
+    assert client.status == 200
+    allowed = world.sent()["max_tokens"]
+    assert isinstance(allowed, int)
+    assert 0 < allowed < 100
+    assert 498_000 < world.trace.bound_nusd <= 500_000
+
+
 async def test_tokens_are_counted_where_bytes_do_not_fit():
     text = "word " * 400
     world = World(whole(), caps={MONTH: 1_150_000}, limits=refusing())

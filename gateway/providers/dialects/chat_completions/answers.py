@@ -179,7 +179,7 @@ def _is_ambiguous(document: bytes) -> bool:
     there each name has to be the only one of its kind.
     """
     if all(document.count(name) <= 1 for name in _MEMBER_NAMES):
-        return any(has_duplicates(bytes(raw)) for raw in _accounts(document))
+        return any(_names_twice(bytes(raw)) for raw in _accounts(document))
     if len(document) <= _MOST_CHECKED:
         return has_duplicates(document)
     return any(document.count(name) > 1 for name in _ACCOUNT_NAMES)
@@ -191,6 +191,15 @@ def _accounts(document: bytes) -> list[msgspec.Raw]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return [msgspec.Raw(document)]
     return [raw for raw in (found.usage, found.x_groq) if raw is not None]
+
+
+def _names_twice(account: bytes) -> bool:
+    """Return whether an account has a member twice: none has that encodes to what it was read from."""
+    try:
+        written = msgspec.json.encode(msgspec.json.decode(account))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True
+    return written != account.translate(None, _SPACE) and has_duplicates(account)
 
 
 def _read_slowly(document: bytes) -> Answer | None:
@@ -246,6 +255,7 @@ def _string(value: object) -> str | None:
 
 
 _MOST_CHECKED: Final = 64 << 10
+_SPACE: Final = b" \n\r\t"
 _MEMBER_NAMES: Final = (b'"usage"', b'"service_tier"')
 _ACCOUNT_NAMES: Final = (
     b'"usage"',
