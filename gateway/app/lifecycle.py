@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import Final
 
 import anyio
@@ -30,7 +31,7 @@ from gateway.jobs import figures, partitions, reclaim, supervisor
 from gateway.store import migrate, state_folder
 from gateway.store.database import Database, connect
 from gateway.store.embedded import EmbeddedPostgres
-from gateway.store.installation import InstallationStore
+from gateway.store.installation import FirstStart, InstallationStore
 from gateway.store.minting import Mint
 from gateway.store.replicas import Role
 from gateway.telemetry import Journal
@@ -81,11 +82,19 @@ async def _migrated(dsn: str) -> AsyncIterator[Database]:
         yield database
 
 
+class _Installed(msgspec.Struct, frozen=True):
+    """A database that was found to be ours; `given` is what a new one was given."""
+
+    store: InstallationStore
+    given: FirstStart | None
+
+
 async def serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Raises GatewayError where it can't start, or where its database is lost for good.
     """
+    sockets = _bind(config, place)
     state_folder.open_folder(place.folder)
     pepper = local_files.pepper(place.folder, place.environ)
     async with opened(config, place, journal) as database:
@@ -94,17 +103,17 @@ async def serve(config: Config, place: Place, journal: Journal, clock: SystemClo
             config.limits.month_nusd, local_day(clock.utc(), reloading.zone(config))
         )
         parts = build(config, database, tables, journal, clock)
+        servers = _servers(parts, config, sockets, clock)
+        mint = Mint(clock.unix_ms, clock.entropy)
+        installation = InstallationStore(database, pepper, mint)
+        installed = _Installed(installation, await installation.open(clock.utc()))
         with parts.telemetry.libraries_captured():
             await _join(parts, tables, is_alone=config.database_url is None)
             try:
-                await _run(parts, config, place, clock, _installation(database, pepper, clock))
+                await _run(parts, place, clock, servers, installed)
             finally:
                 with anyio.CancelScope(shield=True):
                     await _leave(parts)
-
-
-def _installation(database: Database, pepper: bytes, clock: SystemClock) -> InstallationStore:
-    return InstallationStore(database, pepper, Mint(clock.unix_ms, clock.entropy))
 
 
 async def _join(parts: Parts, tables: Stores, *, is_alone: bool) -> None:
@@ -128,9 +137,14 @@ async def _leave(parts: Parts) -> None:
 
 
 async def _run(
-    parts: Parts, config: Config, place: Place, clock: SystemClock, installation: InstallationStore
+    parts: Parts,
+    place: Place,
+    clock: SystemClock,
+    servers: tuple[EdgeServer, EdgeServer],
+    installed: _Installed,
 ) -> None:
-    main, ops = _servers(parts, config, clock)
+    config = parts.keys.config
+    main, ops = servers
     async with anyio.create_task_group() as group:
         if any(provider.is_sandbox for provider in config.providers.values()):
             parts.telemetry.sandbox_offered()
@@ -138,7 +152,7 @@ async def _run(
         group.start_soon(reloading.watch, parts, config, place.config_file, place.environ, clock)
         await group.start(ops.serve)
         base_url = banner.url(config, await group.start(main.serve))
-        await _welcome(base_url, config, place, clock, installation)
+        await _welcome(base_url, config, place, clock, installed)
         parts.telemetry.started(base_url)
         _settle_memory()
         await _stop_signal()
@@ -176,32 +190,62 @@ def _start_jobs(parts: Parts, config: Config, clock: SystemClock, group: TaskGro
     group.start_soon(parts.counter.run)
 
 
-def _servers(parts: Parts, config: Config, clock: SystemClock) -> tuple[EdgeServer, EdgeServer]:
+class _Sockets(msgspec.Struct, frozen=True):
+    """What clients and operators connect to: bound before anything else is begun."""
+
+    main: list[socket]
+    ops: list[socket]
+
+
+def _bind(config: Config, place: Place) -> _Sockets:
+    """Bind both ports; if another gateway on this state has them, say that and not the port."""
     where = config.listen
-    tls = None if where.tls is None else TlsFiles(str(where.tls.certificate), str(where.tls.key))
     try:
-        main = EdgeServer(parts.app, listen(where.host, where.port), now=clock.utc, tls=tls)
-        ops = EdgeServer(parts.ops, listen(where.host, where.ops_port), now=clock.utc)
+        return _Sockets(
+            _bound("port", where.host, where.port), _bound("ops_port", where.host, where.ops_port)
+        )
+    except ConfigurationInvalid:
+        if config.database_url is None and place.folder.exists():
+            state_folder.StateLock(place.folder).release()
+        raise
+
+
+def _bound(key: str, host: str, port: int) -> list[socket]:
+    try:
+        return listen(host, port)
     except OSError as error:
-        message = f"$.listen: {where.host} {where.port}, {where.ops_port}: {error.strerror}"
-        raise ConfigurationInvalid(message) from error
-    return main, ops
+        message = f"$.listen.{key}: {host} {port}: {error.strerror}"
+        raise ConfigurationInvalid(f"{message}; stop what uses it, or choose another") from error
+
+
+def _servers(
+    parts: Parts, config: Config, sockets: _Sockets, clock: SystemClock
+) -> tuple[EdgeServer, EdgeServer]:
+    files = config.listen.tls
+    tls = None if files is None else TlsFiles(str(files.certificate), str(files.key))
+    try:
+        main = EdgeServer(parts.app, sockets.main, now=clock.utc, tls=tls)
+    except OSError as error:
+        named = "" if files is None else f"{files.certificate}, {files.key}: "
+        reason = error.strerror or "they hold no certificate and its key"
+        raise ConfigurationInvalid(f"$.listen.tls: {named}{reason}") from error
+    return main, EdgeServer(parts.ops, sockets.ops, now=clock.utc)
 
 
 async def _welcome(
-    base_url: str, config: Config, place: Place, clock: SystemClock, installation: InstallationStore
+    base_url: str, config: Config, place: Place, clock: SystemClock, installed: _Installed
 ) -> None:
-    """Give a new installation its first token and link; keep this host's admin token fresh."""
-    now = clock.utc()
-    given = await installation.open(now)
+    """Show a new installation its first token and link; keep this host's admin token fresh."""
     site = base_url.removesuffix("/v1")
     known = local_files.read_admin(place.folder)
-    minted = await installation.local_token(known.token if known else None, (OWNER_SCOPE,), now)
-    token = minted.secret.reveal() if minted is not None else (known.token if known else "")
-    local_files.write_admin(place.folder, LocalAdmin(site, token))
-    lines = (
-        banner.again(base_url, config) if given is None else banner.first(base_url, given, config)
-    )
+    old = None if known is None else known.token
+    minted = await installed.store.local_token(old, (OWNER_SCOPE,), clock.utc())
+    token = old if minted is None else minted.secret.reveal()
+    local_files.write_admin(place.folder, LocalAdmin(site, token or ""))
+    given = installed.given
+    lines = banner.again(base_url, config)
+    if given is not None:
+        lines = banner.first(base_url, given, config)
     print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output
 
 

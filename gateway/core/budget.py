@@ -77,13 +77,15 @@ class Lease(msgspec.Struct):
     `leased` is what the database granted and no flush has taken yet; `spent` is settled and not yet
     in a flush, `overshoot` the part of it that was beyond its hold. `free` is what the budget had
     left beside all leases when it was last asked (a hint for people, never a licence to spend), and
-    `used` the sum of holds since the last grant, which sizes the next one. `used_at` is monotonic.
+    `used` the sum of holds since the last grant, which sizes the next one. `recalled` is what the
+    next flush gives back, whatever runs. `used_at` is monotonic.
     """
 
     leased: int = 0
     held: int = 0
     spent: int = 0
     overshoot: int = 0
+    recalled: int = 0
     free: int = 0
     cap: int | None = None
     used: int = 0
@@ -92,7 +94,7 @@ class Lease(msgspec.Struct):
     @property
     def available(self) -> int:
         """What a new call may hold without asking."""
-        return self.leased - self.held - self.spent
+        return self.leased - self.held - self.spent - self.recalled
 
 
 class FlushLine(msgspec.Struct, frozen=True):
@@ -219,6 +221,12 @@ class Leases:
         """End a hold of which certainly nothing was billed."""
         self.settle(hold, ZERO, now)
 
+    def recall(self, key: BudgetKey) -> None:
+        """Let nobody hold what no call holds now, and give it back: its budget's cap was lowered."""
+        lease = self._leases.get(key)
+        if lease is not None:
+            lease.recalled += max(0, lease.available)
+
     def granted(self, decision: Decision, balances: Mapping[BudgetKey, Balance]) -> None:
         """Add what the database granted."""
         for key, balance in balances.items():
@@ -242,11 +250,11 @@ class Leases:
             is_over = everything or (key.scope is Scope.RUN and key.scope_id in closing)
             is_idle = lease.held == 0 and (is_over or now - lease.used_at >= self._idle_s)
             back = max(0, lease.available) if is_idle or is_over else 0
-            ended = min(lease.spent + back, lease.leased)
+            ended = min(lease.spent + lease.recalled + back, lease.leased)
             if lease.spent or ended:
                 lines.append(FlushLine(key, lease.spent, ended, lease.overshoot))
                 lease.leased -= ended
-                lease.spent = lease.overshoot = 0
+                lease.spent = lease.overshoot = lease.recalled = 0
             if is_idle and lease.leased == 0:
                 del self._leases[key]
         return lines

@@ -1,6 +1,6 @@
 """What a call may cost and whether it would be admitted: the dry run's answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -32,27 +32,36 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Sequence[Shortage]
 
 
-def estimate(
+def refusals(
     progress: Progress,
     balances: Mapping[BudgetKey, Balance],
     ours: Mapping[BudgetKey, int],
     limits: Limits,
-) -> Estimate:
-    """Return what a prepared call may cost, against budgets as they stand.
+) -> list[Refused]:
+    """Return every reason why the offer of a prepared call does not fit the budgets as they stand.
 
     `ours` is what this replica could hold of each without asking. A run that is not open yet is
     taken at the cap that it would be opened with.
     """
-    bound = progress.offer.bound
-    refusals = [deciding.request_cap_excess(bound.amount, limits)]
-    refusals += [
+    found = [deciding.request_cap_excess(progress.offer.bound.amount, limits)]
+    found += [
         _lacking(key, progress, balance, ours.get(key, 0))
         for key, balance in [*balances.items(), *_unopened(progress, limits)]
     ]
+    return [refused for refused in found if refused is not None]
+
+
+def left(found: Iterable[Refused]) -> int:
+    """Return what is left of the budget that has least, in nano-dollars."""
+    return min(refused.left_nusd or 0 for refused in found)
+
+
+def estimate(progress: Progress, found: Iterable[Refused]) -> Estimate:
+    """Return what a prepared call may cost, by its last offer, and what that does not fit."""
+    bound = progress.offer.bound
     shortages = [
         Shortage(refused.code.value, refused.budget or "", to_usd(refused.left_nusd or 0))
-        for refused in refusals
-        if refused is not None
+        for refused in found
     ]
     return Estimate(
         model=progress.model.name,

@@ -119,6 +119,8 @@ class Pipeline:
             return Refused(
                 Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
             )
+        if not self._purse.can_admit:
+            return _unavailable(LedgerUnavailable("the ledger can't be reached; try again"))
         try:
             return await self._identify(progress) or await self._understood(progress)
         except LedgerUnavailable as error:
@@ -148,7 +150,13 @@ class Pipeline:
         except LedgerUnavailable as error:
             return _unavailable(error)
         ours = {key: self._purse.available(key) for key in keys}
-        return estimates.estimate(progress, balances, ours, self._board.limits)
+        lacking = partial(estimates.refusals, progress, balances, ours, self._board.limits)
+        found = lacking()
+        if found and await self._sharpen(progress):
+            found = lacking()
+        if found and self._clamp(progress, estimates.left(found)):
+            found = lacking()
+        return estimates.estimate(progress, found)
 
     async def quote(self, call: Call, caller: Caller, client: Client) -> Estimate | Refused:
         """Return what a call of a known caller may cost. Its controls must ask for a dry run."""
@@ -239,7 +247,10 @@ class Pipeline:
             return None
         if asked.is_dry_run:
             return await self._runs.find(caller.project, asked.run)
-        return await self._runs.open(caller.project, asked.run, asked.run_cap, caller)
+        run = await self._runs.open(caller.project, asked.run, asked.run_cap, caller)
+        if asked.run_cap is not None:
+            self._purse.lower(deciding.run_budget(run), asked.run_cap)
+        return run
 
     def _decide(self, progress: Progress, ceiling: int | None) -> Refused | None:
         verdict = deciding.admit(

@@ -7,12 +7,22 @@ request that renewed it, admits nothing until it is renewed (`docs/guarantees.md
 """
 
 from collections import deque
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 import anyio
 import msgspec
 
-from gateway.core.budget import BudgetKey, Earmark, FlushLine, GrantAnswer, Hold, Leases, Short
+from gateway.core.budget import (
+    BudgetKey,
+    Earmark,
+    FlushLine,
+    GrantAnswer,
+    Hold,
+    Leases,
+    Scope,
+    Short,
+)
 from gateway.core.ids import ReplicaId
 from gateway.core.money import NanoDollars
 from gateway.core.traces import Trace
@@ -24,6 +34,8 @@ FLUSH_AT_TRACES = 500
 MOST_TRACES = 20_000
 """Traces that wait beyond this while the database is away are dropped and counted; money never."""
 _RETRY_S = 0.25
+_MOST_WAIT_S = 0.25
+"""How long a refusal may wait for money that is on its way back."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -81,12 +93,14 @@ class Purse:
         self._is_wanted = anyio.Event()
         self._traces: deque[Trace] = deque()
         self._closing: set[str] = set()
+        self._recalled: set[BudgetKey] = set()
         self._sequence = 0
         self._batch: _Batch | None = None
         self._renewed_at = clock.monotonic()
         self._lease_ends_at = self._renewed_at + terms.ttl_s
         self._is_lost = False
         self._is_full = anyio.Event()
+        self._has_flushed = anyio.Event()
 
     @property
     def can_admit(self) -> bool:
@@ -137,6 +151,26 @@ class Purse:
     def available(self, key: BudgetKey) -> int:
         """Return what a new call could hold of a budget without asking, nothing below zero."""
         return max(0, self._leases[key].available)
+
+    def lower(self, key: BudgetKey, cap: NanoDollars) -> None:
+        """Recall what was granted under a higher cap than a call now sets, before it can be held."""
+        lease = self._leases[key]
+        if lease.cap is None or cap < lease.cap:
+            lease.cap = cap
+            self._recall([key])
+
+    def recall(self) -> None:
+        """Give back all that no call holds: caps have changed, so what is needed is asked for anew.
+
+        Runs are left alone: their caps are lowered by their calls.
+        """
+        self._recall([key for key, _ in self._leases.items() if key.scope is not Scope.RUN])
+
+    def _recall(self, keys: Sequence[BudgetKey]) -> None:
+        for key in keys:
+            self._leases.recall(key)
+        self._recalled.update(keys)
+        self._is_full.set()
 
     def close_run(self, run: str) -> None:
         """Give a closed run's lease back with the next flush."""
@@ -201,10 +235,26 @@ class Purse:
                 self._fail(waiters, LedgerUnavailable("the gateway stops"))
 
     async def _grant(self, waiters: list[_Waiter]) -> None:
-        """Ask for what some calls lack, in one round trip, and answer each of them."""
+        """Get some calls what they lack, and answer each of them.
+
+        Who is short of what this replica is just giving back is asked for once more, after it went.
+        """
+        coming = self._coming_back()
+        answer = await self._ask(waiters)
+        if answer is None:
+            return
+        again = self._answer(waiters, answer, coming | self._coming_back())
+        if again:
+            await self._gone_back()
+            answer = await self._ask(again)
+            if answer is not None:
+                self._answer(again, answer, frozenset())
+
+    async def _ask(self, waiters: list[_Waiter]) -> GrantAnswer | None:
+        """Ask for what some calls lack, in one round trip; None if it failed and they were told."""
         needs = [waiter.earmark.need for waiter in waiters]
         if not needs:
-            return
+            return None
         wishes = {key: self._leases[key].used for need in needs for key in need.amounts}
         asked_at = self._clock.monotonic()
         try:
@@ -215,19 +265,38 @@ class Purse:
         except (LedgerUnavailable, TimeoutError) as error:
             self._lost(str(error) or "a grant was not answered in time")
             self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
-            return
+            return None
         self._renewed(asked_at)
         self._leases.granted(answer.decision, answer.balances)
-        self._answer(waiters, answer)
+        return answer
 
-    def _answer(self, waiters: list[_Waiter], answer: GrantAnswer) -> None:
+    def _answer(
+        self, waiters: list[_Waiter], answer: GrantAnswer, coming: Set[BudgetKey]
+    ) -> list[_Waiter]:
+        """Answer waiting calls, but for those that are short of what is `coming` back: return them."""
         now = self._clock.monotonic()
+        again = []
         for waiter, short in zip(waiters, answer.decision.answers, strict=True):
             if waiter.has_left:
+                continue
+            if short is not None and short.key in coming:
+                again.append(waiter)
                 continue
             hold = self._leases.complete(waiter.earmark, now)
             waiter.answer = hold if hold is not None else self._lacking(waiter.earmark, short)
             waiter.answered.set()
+        return again
+
+    def _coming_back(self) -> set[BudgetKey]:
+        """Return the budgets that the database takes for leased, though this replica is done with it."""
+        lines = () if self._batch is None else self._batch.lines
+        return {line.key for line in lines if line.lease_ended > line.spent} | self._recalled
+
+    async def _gone_back(self) -> None:
+        with anyio.move_on_after(_MOST_WAIT_S):
+            while self._coming_back():
+                self._is_full.set()
+                await self._has_flushed.wait()
 
     def _lacking(self, earmark: Earmark, short: Short | None) -> Short:
         """Return what a refused call is told: what is left, with what this replica has for it."""
@@ -259,6 +328,7 @@ class Purse:
         if self._batch is None:
             lines = self._leases.draw(now, closing=frozenset(self._closing))
             self._closing.clear()
+            self._recalled.clear()
             if lines or self._traces:
                 self._batch = self._next_batch(lines)
         if self._batch is not None:
@@ -276,6 +346,8 @@ class Purse:
         sent_at = self._clock.monotonic()
         await self._ledger.flush(self._replica, batch.sequence, batch.lines, batch.traces)
         self._batch = None
+        self._has_flushed.set()
+        self._has_flushed = anyio.Event()
         self._renewed(sent_at)
         self._witness.traces_queued(len(self._traces))
 

@@ -128,8 +128,10 @@ class Signals:
 
     def _hear(self, payload: str) -> None:
         match parse(payload):
-            case KillOn() | KillOff() | CapsChanged():
+            case KillOn() | KillOff():
                 pass
+            case CapsChanged():
+                self._purse.recall()
             case TokensChanged():
                 self._reads_all = True
             case RunClosed(run):

@@ -1,5 +1,7 @@
 """From a request to a refusal, an estimate or a call: the stages, in their order."""
 
+from decimal import Decimal
+
 import anyio
 import msgspec
 import pytest
@@ -198,6 +200,18 @@ async def test_a_dry_run_that_fits_says_so():
     assert estimate["admitted"] is True
     assert estimate["model"] == "stub/m"
     assert estimate["output_tokens_bound"] == 100
+
+
+async def test_a_dry_run_offers_what_the_call_itself_would_be_offered():
+    unknown = structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN)
+    world = World(whole(), caps={MONTH: 850_000}, model=unknown)
+    client = await world.call(headers=[(b"x-gateway-dry-run", b"true")])
+    estimate = msgspec.json.decode(client.received)
+    assert estimate["admitted"] is True
+    async with world.running():
+        answered = await world.call()
+    assert estimate["output_tokens_bound"] == int(answered.header("x-gateway-output-tokens") or 0)
+    assert Decimal(estimate["bound_usd"]) * DOLLAR == world.trace.bound_nusd
 
 
 async def test_an_unopened_run_is_estimated_at_the_cap_it_would_have():

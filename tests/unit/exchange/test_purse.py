@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -216,6 +217,62 @@ async def test_idle_leases_go_back_and_a_closed_runs_lease_at_once():
         world.clock.advance(1.5)
         await world.flushed()
         assert world.ledger.leased[MONTH] == 0
+
+
+async def test_a_lowered_cap_binds_the_very_next_call_whatever_was_leased_before():
+    world = World(month=10**6, run=10**6, share_ppm=10**6)
+    async with world.running() as purse:
+        running = await held(purse, 10)
+        purse.settle(await held(purse, 10), NanoDollars(10), trace())
+        await held(purse, 1)
+        assert purse.available(RUN) > 0
+        world.ledger.caps[RUN] = 20
+        purse.lower(RUN, NanoDollars(20))
+        assert isinstance(await purse.hold(BOTH, NanoDollars(10)), Short)
+        purse.settle(running, NanoDollars(10), trace())
+        await world.flushed()
+    assert world.ledger.leased[RUN] == 1, "what still runs, and no slack"
+
+
+async def test_a_cap_that_is_not_lower_recalls_nothing():
+    world = World(month=10**6, run=10**6, share_ppm=10**6)
+    async with world.running() as purse:
+        purse.settle(await held(purse, 10), NanoDollars(10), trace())
+        slack = purse.available(RUN)
+        purse.lower(RUN, NanoDollars(10**6))
+    assert purse.available(RUN) == slack > 0
+
+
+async def test_changed_caps_recall_all_slack_and_calls_go_on():
+    world = World(month=10**6, run=10**6, share_ppm=10**6)
+    async with world.running() as purse:
+        purse.settle(await held(purse, 10), NanoDollars(10), trace())
+        purse.recall()
+        assert purse.available(RUN) == purse.available(MONTH) == 0
+        await world.flushed()
+        assert world.ledger.leased == {MONTH: 0, RUN: 0}
+        await held(purse, 10)
+
+
+async def test_a_call_is_not_refused_for_money_that_is_just_going_back():
+    """An idle lease is given back, and at that moment somebody needs it."""
+    world = World(month=10**6, run=100)
+    async with world.running() as purse:
+        purse.settle(await held(purse, 80), NanoDollars(10), trace())
+        await world.flushed()
+        ask = world.ledger.flush
+        asked = anyio.Event()
+
+        async def late(*given: Any) -> None:
+            asked.set()
+            await eventually(lambda: world.ledger.grants > grants)
+            await ask(*given)
+
+        grants = world.ledger.grants
+        world.ledger.flush = late  # type: ignore[method-assign]
+        world.clock.advance(1.5)
+        await asked.wait()
+        assert isinstance(await purse.hold(BOTH, NanoDollars(80)), Hold)
 
 
 async def test_traces_beyond_the_bound_are_dropped_and_counted_and_money_is_not():
