@@ -164,7 +164,8 @@ class Purse:
 
         Runs are left alone: their caps are lowered by their calls.
         """
-        self._recall([key for key, _ in self._leases.items() if key.scope is not Scope.RUN])
+        leased = [key for key, lease in self._leases.items() if lease.leased]
+        self._recall([key for key in leased if key.scope is not Scope.RUN])
 
     def _recall(self, keys: Sequence[BudgetKey]) -> None:
         for key in keys:

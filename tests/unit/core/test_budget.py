@@ -240,6 +240,12 @@ class Ledger(RuleBasedStateMachine):
         if fate is Fate.DONE:
             replica.batch = None
 
+    @rule(slot=slots, key=st.sampled_from(KEYS))
+    def recall(self, slot: int, key: BudgetKey) -> None:
+        leases = self.replicas[slot].leases
+        leases.recall(key)
+        assert leases[key].available <= 0
+
     @rule(slot=slots)
     def renew(self, slot: int) -> None:
         self.database.revive(self.replicas[slot].number)
@@ -315,7 +321,7 @@ class Ledger(RuleBasedStateMachine):
         for replica in self.replicas:
             for key, lease in replica.leases.items():
                 held = sum(hold.amount for hold in replica.holds if key in hold.keys)
-                assert min(lease.leased, lease.spent, lease.overshoot) >= 0
+                assert min(lease.leased, lease.spent, lease.overshoot, lease.recalled) >= 0
                 assert held + lease.spent <= lease.leased + replica.overshot[key]
                 earmarked = sum(earmark.parts.get(key, 0) for earmark in replica.waiting)
                 assert lease.held == held + earmarked
