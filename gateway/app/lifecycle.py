@@ -143,7 +143,7 @@ async def _run(
     servers: tuple[EdgeServer, EdgeServer],
     installed: _Installed,
 ) -> None:
-    config = parts.keys.config
+    config = parts.settings.config
     main, ops = servers
     async with anyio.create_task_group() as group:
         if any(provider.is_sandbox for provider in config.providers.values()):
@@ -156,7 +156,7 @@ async def _run(
         parts.telemetry.started(base_url)
         _settle_memory()
         await _stop_signal()
-        await _drain(parts, main, parts.keys.config.shutdown.grace_ms / 1000)
+        await _drain(parts, main, parts.settings.config.shutdown.grace_ms / 1000)
         await ops.stop(0.0)
         group.cancel_scope.cancel()
 

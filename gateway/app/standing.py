@@ -32,8 +32,21 @@ def standing(config: Config, today: date) -> Standing:
         directory=directory(book, config.providers, _aliases(config)),
         adapters={name: _adapter(config, name) for name in config.providers},
         timeouts={name: _timeouts(config.timeouts_of(name)) for name in config.providers},
+        keys=ConfiguredKeys(config),
         zone=ZoneInfo(config.limits.timezone),
     )
+
+
+class ConfiguredKeys:
+    """Provider keys as a configuration gives them."""
+
+    def __init__(self, config: Config) -> None:
+        self._keys = {name: provider.key for name, provider in config.providers.items()}
+
+    def key(self, provider: Provider) -> str | None:
+        """Return a provider's key, None where it takes none."""
+        secret = self._keys[provider]
+        return None if secret is None else secret.reveal()
 
 
 def limits(config: Config, now: Limits) -> Limits:

@@ -70,18 +70,11 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     traces: TraceStore
 
 
-class ConfiguredKeys:
-    """Provider keys as the configuration gives them; replaced when it is reloaded."""
+class Settings:
+    """The configuration that is in force; replaced when it is reloaded."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-
-    def key(self, provider: Provider) -> str | None:
-        """Return a provider's key, None where it takes none, or is configured no more."""
-        configured = self.config.providers.get(provider)
-        if configured is None or configured.key is None:
-            return None
-        return configured.key.reveal()
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +89,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     signals: Signals
     providers: Providers
-    keys: ConfiguredKeys
+    settings: Settings
     app: Dispatch
     ops: OpsApp
     today: Callable[[], date]
@@ -108,7 +101,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         """Put a new configuration in force, but for what takes a restart."""
         self.pipeline.standing = standing.standing(config, today)
         self.board.apply(standing.limits(config, self.board.limits))
-        self.keys.config = config
+        self.settings.config = config
         self.providers.stock_places = standing.stock_places(config)
         self.stores.runs.defaults = RunDefaults(config.limits.run_nusd)
         self.telemetry.models_known(self.pipeline.standing.directory.book.models.keys())
@@ -144,10 +137,10 @@ def build(
     ttl_s = config.ledger.lease_ttl_ms / 1000
     now_standing = standing.standing(config, clock.utc().date())
     client = Http1Client(ssl_context=None, limits=PoolLimits(per_origin=CONNECTIONS))
-    keys = ConfiguredKeys(config)
+    settings = Settings(config)
 
     def connected() -> dict[tuple[Provider, ConnectionState], int]:
-        return connections(client, standing.places(keys.config))
+        return connections(client, standing.places(settings.config))
 
     telemetry = Telemetry(
         __version__,
@@ -167,7 +160,6 @@ def build(
         standing=now_standing,
         callers=tables.access,
         runs=tables.runs,
-        keys=keys,
         counter=counter,
         clock=clock,
         board=board,
@@ -224,11 +216,11 @@ def build(
         pipeline=pipeline,
         signals=signals,
         providers=providers,
-        keys=keys,
+        settings=settings,
         app=Dispatch(Proxy(pipeline, telemetry), create(services)),
         ops=OpsApp(telemetry.registry, ready),
         today=today,
-        trace_days=lambda: keys.config.privacy.trace_days,
+        trace_days=lambda: settings.config.privacy.trace_days,
     )
 
 

@@ -34,6 +34,14 @@ from gateway.core.traces import Basis
 CountTokens = Callable[[str, Vocabulary], int | None]
 """Counts the tokens of a text; None where the vocabulary is unknown or not loaded yet."""
 
+FindModel = Callable[[str], Model | None]
+"""Finds another model of the same provider by the provider's own name for it."""
+
+
+def _no_sibling(_: str) -> None:
+    """Know no other model."""
+
+
 _BLOCK_CHARACTERS: Final = 2048
 """Counting costs by the text; counting in blocks costs at most one token too many a block."""
 _LEAST_BLOCK: Final = 64
@@ -72,7 +80,14 @@ NOTHING: Final = Owed(amount=ZERO, basis=Basis.NONE)
 class Meter:
     """The usage of one call. `feed` says whether it may go on; `owed` what it costs at its end."""
 
-    def __init__(self, model: Model, asked: Asked, bound: Bound, count: CountTokens) -> None:
+    def __init__(
+        self,
+        model: Model,
+        asked: Asked,
+        bound: Bound,
+        count: CountTokens,
+        sibling: FindModel = _no_sibling,
+    ) -> None:
         self._model = model
         self._bound = bound
         self._count = count
@@ -82,6 +97,8 @@ class Meter:
         self._tier = asked.tier
         self._usage: Usage | None = None
         self._is_usage_last = False
+        self._sibling = sibling
+        self._served: Model | None = None
         self._is_sent = False
         self._has_answered = False
         self.is_finished = False
@@ -102,8 +119,9 @@ class Meter:
             case Usage():
                 self._usage = event if self._usage is None else _merged(self._usage, event)
                 self._is_usage_last = True
-            case Served(_, tier):
+            case Served(name, tier):
                 self._tier = tier or self._tier
+                self._served = self._sibling(name) if name is not None else None
             case Finished():
                 self.is_finished = True
             case Broken():
@@ -227,6 +245,13 @@ class Meter:
         """Return whether everything that was produced was shown, up to now."""
         return self._is_stream or self._bytes > 0
 
+    def _dearest(self, usage: Usage) -> NanoDollars:
+        """Return what a usage costs, by the model that the provider says it used if that is dearer."""
+        amount = cost(self._model, usage, self._tier)
+        if self._served is None:
+            return amount
+        return max(amount, cost(self._served, usage, self._tier))
+
     def _whole_bound(self) -> Owed:
         return Owed(
             amount=self._bound.amount,
@@ -241,7 +266,7 @@ class Meter:
 
     def _reported(self, usage: Usage) -> Owed:
         return Owed(
-            amount=cost(self._model, usage, self._tier),
+            amount=self._dearest(usage),
             basis=Basis.REPORTED,
             input_tokens=usage.input + usage.cached + usage.cache_write + usage.audio_input,
             cached_tokens=usage.cached,

@@ -35,6 +35,12 @@ class Directory(msgspec.Struct, frozen=True):
         model = self.book.models.get(name)
         return model if model is not None else self._unpriced(name)
 
+    def sibling(self, model: Model, upstream_name: str) -> Model | None:
+        """Return another model of the same provider, by the provider's own name for it."""
+        if upstream_name == model.upstream_name:
+            return None
+        return self.book.models.get(ModelName(f"{model.provider}/{upstream_name}"))
+
     def names(self) -> list[str]:
         """Return the operator's names and every priced model, as a listing shows them."""
         return [*self.aliases, *self.book.models]

@@ -66,6 +66,8 @@ def _read(given: list[tuple[bytes, bytes]]) -> Controls:
             raise _BadHeader(name, "one value; it was sent twice")
         values[field] = reader(name, value)
     values.pop("_content", None)
+    if "run_cap" in values and "run" not in values:
+        raise _BadHeader("run-cap-usd", "the cap of a run: send x-gateway-run with it")
     return msgspec.convert({**values, "labels": labels}, Controls)
 
 

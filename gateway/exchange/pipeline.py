@@ -21,7 +21,7 @@ from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
 from gateway.exchange import answers, controls, estimates, offers, records
 from gateway.exchange.estimates import Estimate
-from gateway.exchange.ports import Callers, Client, Clock, Counter, Keys, Ledger, Runs
+from gateway.exchange.ports import Callers, Client, Clock, Counter, Ledger, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
 from gateway.exchange.relay import Owned, Relay
@@ -66,7 +66,6 @@ class Pipeline:
         standing: Standing,
         callers: Callers,
         runs: Runs,
-        keys: Keys,
         counter: Counter,
         clock: Clock,
         board: Switchboard,
@@ -79,7 +78,6 @@ class Pipeline:
         self.is_draining = False
         self._callers = callers
         self._runs = runs
-        self._keys = keys
         self._counter = counter
         self._clock = clock
         self._board = board
@@ -366,13 +364,19 @@ class Pipeline:
     def _owned(self, progress: Progress) -> Owned:
         wanted, model = progress.wanted, progress.model
         adapter = progress.standing.adapters[model.provider]
-        key = self._keys.key(model.provider)
+        key = progress.standing.keys.key(model.provider)
         return Owned(
             trace=progress.trace,
             target=progress.target,
             wanted=wanted,
             dialect=progress.call.dialect,
-            meter=Meter(model, wanted.asked, progress.offer.bound, self._counter.count),
+            meter=Meter(
+                model,
+                wanted.asked,
+                progress.offer.bound,
+                self._counter.count,
+                partial(progress.standing.directory.sibling, model),
+            ),
             hides_usage=_adds_usage(wanted, adapter),
             timeouts=progress.standing.timeouts[model.provider],
             secrets=() if key is None else (key.encode(),),
@@ -398,7 +402,7 @@ class Pipeline:
         return adapter.host.request(
             wanted.endpoint,
             adapter.dialect.write(wanted, change),
-            key=self._keys.key(model.provider),
+            key=progress.standing.keys.key(model.provider),
             passed=progress.call.passed,
             streams=wanted.asked.stream,
         )

@@ -13,7 +13,7 @@ from gateway.core.pricing import Model
 from gateway.core.routing import Directory
 from gateway.exchange.controls import Controls
 from gateway.exchange.offers import Offer
-from gateway.exchange.ports import Client, Instant
+from gateway.exchange.ports import Client, Instant, Keys
 from gateway.providers.adapter import Adapter, Dialect, Endpoint, Headers, Wanted
 
 
@@ -37,6 +37,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     adapters: Mapping[Provider, Adapter]
     timeouts: Mapping[Provider, Timeouts]
+    keys: Keys
+    """The keys that belong to these adapters: a key goes to the place it was given for."""
     zone: tzinfo
 
 

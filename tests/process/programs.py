@@ -45,7 +45,7 @@ def run_node(script: str, given: object, *, seconds: float = 60.0) -> dict[str, 
 
 
 def _answer_of(command: list[str], given: object, seconds: float) -> dict[str, Any]:
-    ended = subprocess.run(  # noqa: S603
+    ended = subprocess.run(
         command,
         cwd=ROOT / "tests",
         input=json.dumps(given),

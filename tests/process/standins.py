@@ -160,7 +160,7 @@ def wait_until(
 def _running(command: list[str], announced: str) -> Iterator[str]:
     """Run a server that announces its URL in its output; yields that URL once it has."""
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,

@@ -3,8 +3,7 @@
 import re
 
 import yaml
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from gateway.config import Config, parse, schema
 from gateway.errors import ConfigurationInvalid

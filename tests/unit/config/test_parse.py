@@ -3,8 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gateway.config import Config, parse, reloadable
 from gateway.config.sections import ProviderSettings, Timeouts

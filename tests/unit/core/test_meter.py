@@ -102,6 +102,18 @@ def test_the_tier_that_served_the_call_prices_it():
     assert one.owed(Completed()).amount == cost(MODEL, USAGE, "priority")
 
 
+def test_a_dearer_model_that_served_the_call_prices_it_and_a_cheaper_one_does_not():
+    for rates, expected in ((DEARER, 2), (structs.replace(RATES, input=1, output=1), 1)):
+        other = structs.replace(MODEL, tiers={DEFAULT_TIER: Schedule(rates)})
+        amount = upper_bound(MODEL, ASKED, 50, 100)
+        one = Meter(MODEL, ASKED, Bound(50, 100, amount), words, {"other": other}.get)
+        one.sent()
+        one.answered()
+        for event in (Served("other", None), Delta("x"), USAGE, Finished()):
+            one.feed(event)
+        assert one.owed(Completed()).amount == expected * cost(MODEL, USAGE, None)
+
+
 @pytest.mark.parametrize("ending", [ProviderError(500), ProviderError(429), ProviderUnreachable()])
 def test_what_is_certainly_not_billed_owes_nothing(ending: Ending):
     owed = meter().owed(ending)

@@ -90,3 +90,13 @@ def test_runs_are_spread_by_weight():
     picks = Counter(pick(FAST, f"run-{i}") for i in range(10_000))
     assert 9_300 <= picks[ModelName("openai/gpt-5")] <= 9_700
     assert pick((WeightedModel(ModelName("a"), 0), WeightedModel(ModelName("b"), 1)), "x") == "b"
+
+
+def test_a_sibling_is_another_model_of_the_same_provider():
+    found = NAMES.find("openai/gpt-4o", "r1")
+    assert isinstance(found, Model)
+    other = NAMES.sibling(found, "gpt-5")
+    assert other is not None
+    assert other.name == "openai/gpt-5"
+    assert NAMES.sibling(found, "gpt-4o") is None
+    assert NAMES.sibling(found, "a/b") is None

@@ -66,6 +66,12 @@ def test_a_wrong_one_is_refused_by_its_name(name: str, value: str):
     assert len(value) < 4 or value not in refused.message
 
 
+def test_a_cap_without_its_run_is_refused():
+    refused = read([header("run-cap-usd", "1")])
+    assert isinstance(refused, Refused)
+    assert "x-gateway-run" in refused.message
+
+
 def test_text_is_kept_nowhere_so_asking_for_it_is_refused():
     refused = read([header("store-content", "true")])
     assert isinstance(refused, Refused)

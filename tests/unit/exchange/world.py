@@ -123,11 +123,11 @@ class World:
                     model.provider: adapter(model.provider, "openai", "https://stub.test/v1")
                 },
                 timeouts={model.provider: Timeouts(1.0, 1.0, 1.0, total_s)},
+                keys=FakeKeys(KEY),
                 zone=UTC,
             ),
             callers=self.callers,
             runs=self.runs,
-            keys=FakeKeys(KEY),
             counter=FakeCounter(),
             clock=self.clock,
             board=self.board,

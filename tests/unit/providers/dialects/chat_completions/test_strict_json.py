@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from gateway.core.tokens import countable_bytes
 from gateway.providers.dialects.chat_completions.strict_json import (
     MOST_CONTAINERS,
     MOST_NESTED,
@@ -55,7 +56,8 @@ def test_a_sound_object_is_read_as_the_standard_library_reads_it(
     assert all(
         json.loads(bytes(found.members[name])) == found.values[name] for name in found.values
     )
-    assert found.text_bytes <= len(document) + document.count(b"e")  # 1e16 may be written longer
+    bound = countable_bytes(document.decode())  # what normalizes longer counts as long as that
+    assert found.text_bytes <= bound + document.count(b"e")  # 1e16 may be written longer
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(st.sampled_from('{}[]":,\\ae1 \ud800'))))
