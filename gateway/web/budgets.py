@@ -1,12 +1,10 @@
 """Caps: set, shown, listed, taken back. Addressed by what they are for, `token/018f…`, and a window."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from litestar import Response
 
-from gateway.config import forms
 from gateway.core.budget import Scope, Window
 from gateway.core.ids import is_run_name
 from gateway.web import reading, spend
@@ -14,7 +12,19 @@ from gateway.web.gate import visitor_of
 from gateway.web.problems import invalid, not_found
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import services_of
-from gateway.web.shapes import ONLY, Body, Dollars, Page, Paging, Query, answer, nano, nothing, uuid
+from gateway.web.shapes import (
+    ONLY,
+    Body,
+    Dollars,
+    Page,
+    Paging,
+    Query,
+    answer,
+    is_model,
+    nano,
+    nothing,
+    uuid,
+)
 from gateway.web.spend import Budget
 
 
@@ -37,15 +47,11 @@ class BudgetsQuery(Paging, frozen=True, kw_only=True):
     scope: Scope | None = None
 
 
-def _is_model(text: str) -> bool:
-    return re.fullmatch(forms.MODEL.pattern or "", text) is not None
-
-
 _IDS: Final[Mapping[Scope, tuple[Callable[[str], bool], str]]] = {
     Scope.WORKSPACE: (lambda text: text == ONLY, f"The workspace's id is {ONLY}."),
     Scope.PROJECT: (is_run_name, "A project is 1 to 128 of A-Za-z0-9._:-"),
     Scope.TOKEN: (lambda text: bool(uuid(text, "id")), ""),
-    Scope.MODEL: (_is_model, "A model is provider/model, such as openai/gpt-5-mini."),
+    Scope.MODEL: (is_model, "A model is provider/model, such as openai/gpt-5-mini."),
 }
 """What can be capped, and what its ids look like. A run's cap is given when it is opened."""
 

@@ -1,21 +1,41 @@
 """The kill switch: thrown until every replica has said so, listed, lifted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response
 from msgspec import Meta
 
-from gateway.core.ids import KillId, Project
+from gateway.core.ids import KillId, Project, is_run_name
 from gateway.core.limits import Kill, KillScope
 from gateway.web import reading
 from gateway.web.gate import Visitor, visitor_of
 from gateway.web.problems import invalid, not_found
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Services, services_of
-from gateway.web.shapes import ONLY, Body, Name, Page, Paging, Sentence, answer, nothing, uuid
+from gateway.web.shapes import (
+    ONLY,
+    Body,
+    Name,
+    Page,
+    Paging,
+    Sentence,
+    answer,
+    is_model,
+    is_uuid,
+    nothing,
+    uuid,
+)
+
+_IDS: Final[Mapping[KillScope, tuple[Callable[[str], bool], str]]] = {
+    KillScope.RUN: (is_run_name, "A run's name is 1 to 128 of A-Za-z0-9._:-"),
+    KillScope.TOKEN: (is_uuid, "A token is stopped by its id, as listed with the tokens."),
+    KillScope.PROJECT: (is_run_name, "A project is 1 to 128 of A-Za-z0-9._:-"),
+    KillScope.MODEL: (is_model, "A model is provider/model, such as openai/gpt-5-mini."),
+}
+"""What ids look like. A switch that can match nothing must not look as if it had stopped something."""
 
 
 class KillOrder(Body, frozen=True, kw_only=True):
@@ -123,6 +143,9 @@ def _ordered(order: KillOrder, services: Services, visitor: Visitor) -> Kill:
             "Leave the id out to stop everything." if is_all else "Say the id of what to stop."
         )
         raise invalid(message, "id")
+    is_id, form = _IDS.get(order.scope, (bool, ""))
+    if named is not None and not is_id(named):
+        raise invalid(form, "id")
     if order.project is not None and order.scope is not KillScope.RUN:
         raise invalid("A project narrows the name of a run alone.", "project")
     return Kill(

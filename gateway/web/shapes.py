@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 from msgspec import Meta
 
+from gateway.config import forms
 from gateway.core.ids import RunName, is_run_name
 from gateway.core.money import NanoDollars, from_usd, to_usd
 from gateway.web.problems import invalid
@@ -91,8 +92,18 @@ def run_name(text: str) -> RunName:
     return RunName(text)
 
 
+def is_model(text: str) -> bool:
+    """Return whether a text is provider/model."""
+    return re.fullmatch(forms.MODEL.pattern or "", text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is an id of ours."""
+    return _UUID.fullmatch(text) is not None
+
+
 def uuid(text: str, param: str) -> str:
     """Return an id of ours out of an address or a cursor; raises Problem."""
-    if _UUID.fullmatch(text) is None:
+    if not is_uuid(text):
         raise invalid("This is not an id such as 018f0000-0000-7000-8000-000000000001.", param)
     return text

@@ -298,6 +298,11 @@ async def test_a_kill_that_makes_no_sense_is_refused(owner: httpx.AsyncClient):
         {"scope": "run", "reason": "x"},
         {"scope": "model", "id": "-", "reason": "x"},
         {"scope": "model", "id": "a/b", "project": "p", "reason": "x"},
+        {"scope": "model", "id": "gpt-5", "reason": "x"},
+        {"scope": "token", "id": "ci", "reason": "x"},
+        {"scope": "token", "id": "gwk_live_abc", "reason": "x"},
+        {"scope": "run", "id": "my run", "reason": "x"},
+        {"scope": "project", "id": "a/b", "reason": "x"},
         {"scope": "world", "reason": "x"},
         {"scope": "run", "id": "a\x00", "reason": "x"},
     ]
