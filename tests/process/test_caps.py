@@ -1,6 +1,7 @@
 """A cap holds: what a provider served never passes it, and little of it is left unused."""
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +40,12 @@ def config(scripted: Scripted, **limits: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def capped(module_gateway_factory: GatewayFactory, scripted_session: Scripted) -> Gateway:
     return module_gateway_factory(config(scripted_session))
+
+
+@pytest.fixture
+def client(capped: Gateway) -> Iterator[openai.OpenAI]:
+    with capped.sdk() as made:
+        yield made
 
 
 def told(gateway: Gateway, *command: str) -> dict[str, Any]:
@@ -122,27 +129,27 @@ def test_a_months_budget_and_a_tokens_budget_hold_too(capped: Gateway, scripted:
     scripted.script(tokens=TOKENS)
     budget = CALL_USD * 2 + CALL_USD / 2
     made = told(capped, "tokens", "create", "poor", "--budget-usd", str(budget))
-    client = capped.sdk(token=made["token"])
-    for _ in range(2):
-        client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
-    with pytest.raises(openai.APIStatusError) as refused:
-        client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
+    with capped.sdk(token=made["token"]) as client:
+        for _ in range(2):
+            client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
+        with pytest.raises(openai.APIStatusError) as refused:
+            client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
     assert refused.value.code == "token_budget_exceeded"
     assert len(scripted.settled(2)) == 2
 
 
 def test_a_month_that_is_spent_refuses_and_a_raised_one_admits_again(
-    capped: Gateway, scripted: Scripted
+    capped: Gateway, client: openai.OpenAI, scripted: Scripted
 ):
     scripted.script(tokens=5)
     told(capped, "budgets", "put", "workspace", "--cap-usd", "0")
     try:
         with pytest.raises(openai.APIStatusError) as refused:
-            capped.sdk().chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
+            client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
         assert (refused.value.status_code, refused.value.code) == (402, "month_budget_exceeded")
     finally:
         told(capped, "budgets", "put", "workspace", "--cap-usd", "100")
-    capped.sdk().chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
+    client.chat.completions.create(model="stub/m", messages=HELLO, max_tokens=TOKENS)
 
 
 def test_the_rest_of_a_cap_buys_fewer_tokens_where_that_is_allowed(
@@ -151,9 +158,10 @@ def test_the_rest_of_a_cap_buys_fewer_tokens_where_that_is_allowed(
     scripted.script(tokens=TOKENS)
     gateway = gateway_factory(config(scripted, short_budget="clamp"))
     headers = {"x-gateway-run": "r", "x-gateway-run-cap-usd": str(CALL_USD / 2)}
-    answer = gateway.sdk().chat.completions.with_raw_response.create(
-        model="stub/m", messages=HELLO, max_tokens=TOKENS, extra_headers=headers
-    )
+    with gateway.sdk() as client:
+        answer = client.chat.completions.with_raw_response.create(
+            model="stub/m", messages=HELLO, max_tokens=TOKENS, extra_headers=headers
+        )
     allowed = int(answer.headers["x-gateway-output-tokens"])
     assert TOKENS * 0.4 < allowed < TOKENS / 2
     usage = answer.parse().usage
@@ -161,12 +169,10 @@ def test_the_rest_of_a_cap_buys_fewer_tokens_where_that_is_allowed(
     assert usage.completion_tokens == allowed
 
 
-def test_the_ceiling_is_lowered_or_refused_as_the_workspace_says(
-    capped: Gateway, scripted: Scripted
-):
+def test_a_ceiling_lowers_what_a_request_asks_for(client: openai.OpenAI, scripted: Scripted):
     scripted.script(tokens=10_000)
     headers = {"x-gateway-max-output-tokens": "20"}
-    answer = capped.sdk().chat.completions.create(
+    answer = client.chat.completions.create(
         model="stub/m", messages=HELLO, max_tokens=9000, extra_headers=headers
     )
     assert answer.usage is not None
