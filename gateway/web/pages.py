@@ -10,8 +10,10 @@ from typing import Any, Final, cast
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 
+from gateway.core.money import for_people, from_usd
+
 _KEY: Final = "pages"
-_ASSETS: Final = {"console.css": "text/css"}
+_ASSETS: Final = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
 class Pages:
@@ -26,6 +28,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["dollars"] = _dollars
         folder = files("gateway") / "assets"
         self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
 
@@ -45,6 +48,14 @@ class Pages:
         return Response(self._assets[name], media_type=_ASSETS[name])
 
 
+def wants_page(accept: str) -> bool:
+    """Return whether an Accept header names HTML, and JSON not before it."""
+    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    if "text/html" not in kinds:
+        return False
+    return "application/json" not in kinds[: kinds.index("text/html")]
+
+
 def state(pages: Pages) -> dict[str, object]:
     """Return the application state that `pages_of` reads."""
     return {_KEY: pages}
@@ -53,3 +64,7 @@ def state(pages: Pages) -> dict[str, object]:
 def pages_of(request: Request[Any, Any, Any]) -> Pages:
     """Return the application's pages."""
     return cast("Pages", request.app.state[_KEY])
+
+
+def _dollars(amount: str) -> str:
+    return for_people(from_usd(amount))

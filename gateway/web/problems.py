@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 from gateway.core.refusal import Code, Refused
 from gateway.errors import LedgerUnavailable
 from gateway.providers.adapter import STATUS
+from gateway.web.pages import pages_of, wants_page
 
 NOT_FOUND: Final = "not_found"
 CONFLICT: Final = "conflict"
@@ -121,9 +122,12 @@ def _unavailable(_: Request[Any, Any, Any], __: Exception) -> Response[bytes]:
     return _answer(Problem(Code.LEDGER_UNAVAILABLE.value, message, retry_after_s=1))
 
 
-def _unfit(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _unfit(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer for the router. Its own words may quote the request, so they are not used."""
     status = error.status_code if isinstance(error, HTTPException) else 400
+    if status == 404 and wants_page(request.headers.get("accept", "")):
+        text = "The console is at /console/, and clients are given the address that ends in /v1."
+        return pages_of(request).message("There is nothing here", text, 404)
     code, message = _UNFIT.get(
         status,
         (Code.INVALID_REQUEST, "This request can't be understood. See the API's description."),

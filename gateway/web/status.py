@@ -11,7 +11,7 @@ from gateway.core.ids import ReplicaId
 from gateway.errors import LedgerUnavailable
 from gateway.web import kill
 from gateway.web.kill import Switch
-from gateway.web.pages import pages_of
+from gateway.web.pages import pages_of, wants_page
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Services, services_of
 from gateway.web.shapes import answer
@@ -82,14 +82,6 @@ async def public_status(request: Sender) -> Response[bytes]:
     if wants_page(request.headers.get("accept", "")):
         return pages_of(request).answer("status.html", found=found)
     return answer(found)
-
-
-def wants_page(accept: str) -> bool:
-    """Return whether an Accept header names HTML, and JSON not before it."""
-    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    if "text/html" not in kinds:
-        return False
-    return "application/json" not in kinds[: kinds.index("text/html")]
 
 
 async def _public(services: Services) -> PublicStatus:

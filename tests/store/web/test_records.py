@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
 from gateway.core.ids import ReplicaId
 from gateway.core.limits import KillScope
@@ -181,11 +182,23 @@ async def test_the_console_shows_what_there_is(
         "night-job",
         "groq",
         "outage",
-        "of $500, $500 left",
+        "$2.00",
+        "</strong> spent\n",
+        "of $500.00, $500.00 left",
     ):
         assert shown in page
-    assert (
-        (await browser.get("/console/assets/console.css"))
-        .headers["content-type"]
-        .startswith("text/css")
-    )
+    for name, kind in (("console.css", "text/css"), ("icon.svg", "image/svg+xml")):
+        asset = await browser.get(f"/console/assets/{name}")
+        assert asset.headers["content-type"].startswith(kind)
+
+
+@pytest.mark.parametrize("path", ["/", "/console/nosuch", "/nosuch"])
+async def test_a_browser_that_lost_its_way_gets_a_page_and_a_program_json(
+    clients: Clients, path: str
+):
+    anybody = clients.anybody()
+    page = await anybody.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert "/console/" in page.text
+    assert (await anybody.get(path)).json()["error"]["code"] == "not_found"
