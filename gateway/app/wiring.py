@@ -17,6 +17,7 @@ from gateway.core.refusal import Refused
 from gateway.core.tokens import Tokenizers
 from gateway.exchange.counting import TokenCounter
 from gateway.exchange.estimates import Estimate
+from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call
 from gateway.exchange.purse import Purse, Terms
@@ -164,7 +165,7 @@ def build(
         clock=clock,
         board=board,
         purse=purse,
-        ledger=tables.ledger,
+        holding=Holding(board=board, purse=purse, ledger=tables.ledger, counter=counter),
         relay=Relay(providers, board),
         reporter=telemetry,
     )

@@ -10,18 +10,17 @@ from typing import Protocol
 import msgspec
 
 from gateway.core import limits as deciding
-from gateway.core.budget import BudgetKey, Hold
 from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
-from gateway.core.limits import Caller, OnExcess, Run, Target
+from gateway.core.limits import Caller, Run, Target
 from gateway.core.meter import Meter
 from gateway.core.outcome import ShutDown
-from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
-from gateway.exchange import answers, controls, estimates, offers, records
+from gateway.exchange import answers, controls, records
 from gateway.exchange.estimates import Estimate
-from gateway.exchange.ports import Callers, Client, Clock, Counter, Ledger, Runs
+from gateway.exchange.holding import Holding
+from gateway.exchange.ports import Callers, Client, Clock, Counter, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
 from gateway.exchange.relay import Owned, Relay
@@ -70,7 +69,7 @@ class Pipeline:
         clock: Clock,
         board: Switchboard,
         purse: Purse,
-        ledger: Ledger,
+        holding: Holding,
         relay: Relay,
         reporter: Reporter,
     ) -> None:
@@ -82,12 +81,9 @@ class Pipeline:
         self._clock = clock
         self._board = board
         self._purse = purse
-        self._ledger = ledger
+        self._holding = holding
         self._relay = relay
         self._reporter = reporter
-        self._budgets_of: dict[Target, tuple[BudgetKey, ...]] = {}
-        self._budgets_under = board.limits
-        self._budgets_at = 0
 
     async def run(self, call: Call, client: Client) -> None:
         """Serve one call to its end: an answer, a stream or a refusal."""
@@ -142,19 +138,10 @@ class Pipeline:
 
     async def estimate(self, progress: Progress) -> Estimate | Refused:
         """Return what a prepared call may cost, and whether it would be admitted now."""
-        keys = progress.keys
         try:
-            balances = await self._ledger.balances(keys)
+            return await self._holding.estimate(progress)
         except LedgerUnavailable as error:
             return _unavailable(error)
-        ours = {key: self._purse.available(key) for key in keys}
-        lacking = partial(estimates.refusals, progress, balances, ours, self._board.limits)
-        found = lacking()
-        if found and await self._sharpen(progress):
-            found = lacking()
-        if found and self._clamp(progress, estimates.left(found)):
-            found = lacking()
-        return estimates.estimate(progress, found)
 
     async def quote(self, call: Call, caller: Caller, client: Client) -> Estimate | Refused:
         """Return what a call of a known caller may cost. Its controls must ask for a dry run."""
@@ -237,7 +224,7 @@ class Pipeline:
         if progress.run is not None:
             ceiling = deciding.lowest(progress.run.output_ceiling, asked.output_ceiling)
             refused = deciding.closed(progress.run) or self._decide(progress, ceiling)
-        return refused or self._bound(progress)
+        return refused or self._holding.bound(progress)
 
     async def _open_run(self, progress: Progress) -> Run | None:
         asked, caller = progress.controls, progress.caller
@@ -263,77 +250,11 @@ class Pipeline:
         progress.admitted = verdict
         return None
 
-    def _bound(self, progress: Progress) -> Refused | None:
-        offer = offers.offer(progress.model, progress.wanted.asked, progress.admitted.ceiling)
-        if isinstance(offer, Refused):
-            return offer
-        progress.offer = offer
-        progress.keys = self._budgets(progress)
-        return None
-
-    def _budgets(self, progress: Progress) -> tuple[BudgetKey, ...]:
-        """Return the budgets that a call falls under; worked out once a second for each target."""
-        limits, started = self._board.limits, progress.started
-        second = int(started.utc.timestamp())
-        if limits is not self._budgets_under or second != self._budgets_at:
-            self._budgets_under, self._budgets_at = limits, second
-            self._budgets_of.clear()
-        found = self._budgets_of.get(progress.target)
-        if found is None:
-            day = deciding.local_day(started.utc, progress.standing.zone)
-            found = deciding.budgets(progress.target, progress.run, limits, day)
-            self._budgets_of[progress.target] = found
-        return found
-
     async def _held(self, progress: Progress) -> Refused | None:
-        """Hold the bound, sharpened or clamped where the cheap one does not fit."""
         try:
-            lacking = await self._try_hold(progress)
-            if lacking is not None and await self._sharpen(progress):
-                lacking = await self._try_hold(progress)
-            for _ in range(1 + len(progress.keys)):  # what fits one cap may not fit another
-                if lacking is None or not self._clamp(progress, lacking.left):
-                    break
-                lacking = await self._try_hold(progress)
+            return await self._holding.hold(progress)
         except LedgerUnavailable as error:
             return _unavailable(error)
-        return None if lacking is None else lacking.refused
-
-    async def _try_hold(self, progress: Progress) -> "_Lacking | None":
-        bound = progress.offer.bound.amount
-        excess = deciding.request_cap_excess(bound, self._board.limits)
-        if excess is not None:
-            return _Lacking(excess.left_nusd or 0, excess)
-        held = await self._purse.hold(progress.keys, bound)
-        if isinstance(held, Hold):
-            progress.hold = held
-            return None
-        refused = deciding.over_budget(held.key, progress.run, held.left, held.cap, bound)
-        return _Lacking(held.left, refused)
-
-    async def _sharpen(self, progress: Progress) -> bool:
-        """Count the request's tokens and bound it by them; False where that brings nothing."""
-        asked, model = progress.wanted.asked, progress.model
-        if asked.hides_input or model.vocabulary is Vocabulary.UNKNOWN:
-            return False
-        body = b" ".join(bytes(raw) for raw in progress.wanted.fields.values())
-        counted = await self._counter.count_body(body, model.vocabulary)
-        if counted is None:
-            return False
-        offer = offers.offer(model, asked, progress.admitted.ceiling, counted)
-        if isinstance(offer, Refused) or offer.bound.amount >= progress.offer.bound.amount:
-            return False
-        progress.offer = offer
-        return True
-
-    def _clamp(self, progress: Progress, left: int) -> bool:
-        if self._board.limits.short_budget is not OnExcess.CLAMP:
-            return False
-        offer = offers.clamped(progress.model, progress.wanted.asked, progress.offer, left)
-        if offer is None:
-            return False
-        progress.offer = offer
-        return True
 
     async def _send(self, progress: Progress) -> None:
         """Send a call that is held for, and settle it however it ends."""
@@ -422,13 +343,6 @@ class Pipeline:
             self._purse.record(trace)
             self._reporter.call_ended(trace)
         await answers.send_refusal(progress, refused)
-
-
-class _Lacking(msgspec.Struct, frozen=True):
-    """Why a bound could not be held, and what was left of the budget that lacks it."""
-
-    left: int
-    refused: Refused
 
 
 def _adds_usage(wanted: Wanted, adapter: Adapter) -> bool:

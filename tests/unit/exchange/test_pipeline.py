@@ -214,6 +214,15 @@ async def test_a_dry_run_offers_what_the_call_itself_would_be_offered():
     assert Decimal(estimate["bound_usd"]) * DOLLAR == world.trace.bound_nusd
 
 
+async def test_a_dry_run_leaves_the_run_that_is_opened_next_its_cap():
+    """Both in one second and of one target, and yet not of the same budgets."""
+    world = World(whole(), caps={MONTH: None, RUN: 1}, limits=refusing())
+    async with world.running():
+        await world.call(headers=[*R1, (b"x-gateway-dry-run", b"true")])
+        client = await world.call(headers=R1)
+    assert (client.status, code(client)) == (402, "run_cap_exceeded")
+
+
 async def test_an_unopened_run_is_estimated_at_the_cap_it_would_have():
     world = World(whole(), limits=refusing(run_cap=NanoDollars(10)))
     client = await world.call(headers=[*R1, (b"x-gateway-dry-run", b"true")])

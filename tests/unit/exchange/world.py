@@ -16,6 +16,7 @@ from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule
 from gateway.core.routing import directory
 from gateway.core.traces import Trace
 from gateway.errors import GatewayError
+from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call, Standing
 from gateway.exchange.purse import Purse, Terms
@@ -132,7 +133,12 @@ class World:
             clock=self.clock,
             board=self.board,
             purse=self.purse,
-            ledger=self.ledger,
+            holding=Holding(
+                board=self.board,
+                purse=self.purse,
+                ledger=self.ledger,
+                counter=FakeCounter(),
+            ),
             relay=Relay(self.upstream, self.board),
             reporter=self.witness,
         )
