@@ -5,27 +5,21 @@ from datetime import date
 from functools import partial
 
 import msgspec
-from msgspec import structs
 
 from gateway import __version__
-from gateway.app import standing
+from gateway.app import quoting, standing
 from gateway.app.clock import SystemClock
 from gateway.config import Config
 from gateway.core.ids import Provider, ReplicaId
-from gateway.core.limits import CALL_SCOPE, Limits, local_day
-from gateway.core.refusal import Refused
+from gateway.core.limits import Limits, local_day
 from gateway.core.tokens import Tokenizers
 from gateway.exchange.counting import TokenCounter
-from gateway.exchange.estimates import Estimate
 from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
-from gateway.exchange.progress import Call
 from gateway.exchange.purse import Purse, Terms
 from gateway.exchange.relay import Relay
 from gateway.exchange.switchboard import Switchboard
 from gateway.jobs.signals import Signals
-from gateway.providers.adapter import Headers
-from gateway.providers.catalog import OPENAI
 from gateway.remote.http1 import Http1Client, PoolLimits
 from gateway.remote.sandbox import SandboxTransport
 from gateway.remote.upstream import (
@@ -51,7 +45,7 @@ from gateway.web.admin import create
 from gateway.web.dispatch import Dispatch
 from gateway.web.ops import OpsApp
 from gateway.web.proxy import Proxy
-from gateway.web.services import Quote, Services
+from gateway.web.services import Services
 
 POLL_S = 1.0
 """How old a revoked token, a lifted kill switch or a closed run may be here without a notice."""
@@ -153,10 +147,7 @@ def build(
     terms = Terms(ttl_s, config.ledger.lease_share_ppm)
     purse = Purse(tables.ledger, replica, clock, terms, telemetry)
     counter = TokenCounter(Tokenizers())
-    providers = Providers(
-        sandbox=SandboxTransport(), own=OwnTransport(client), stock=HttpxTransport(stock_client())
-    )
-    providers.stock_places = standing.stock_places(config)
+    providers = _providers(config, client)
     pipeline = Pipeline(
         standing=now_standing,
         callers=tables.access,
@@ -187,26 +178,6 @@ def build(
             return False, "draining"
         return (True, "ready") if purse.can_admit else (False, "ledger")
 
-    def today() -> date:
-        return local_day(clock.utc(), pipeline.standing.zone)
-
-    services = Services(
-        access=tables.access,
-        audit=tables.audit,
-        limits=tables.limits,
-        replicas=tables.replicas,
-        runs=tables.runs,
-        sessions=tables.sessions,
-        traces=tables.traces,
-        mint=mint,
-        now=clock.utc,
-        today=today,
-        estimate=partial(estimate, pipeline),
-        is_stopping=lambda: pipeline.is_draining,
-        unhandled=telemetry.unhandled,
-        version=__version__,
-        database="embedded" if config.database_url is None else "external",
-    )
     return Parts(
         replica=replica,
         stores=tables,
@@ -218,43 +189,45 @@ def build(
         signals=signals,
         providers=providers,
         settings=settings,
-        app=Dispatch(Proxy(pipeline, telemetry), create(services)),
+        app=Dispatch(
+            Proxy(pipeline, telemetry),
+            create(_services(config, tables, pipeline, telemetry, clock)),
+        ),
         ops=OpsApp(telemetry.registry, ready),
-        today=today,
+        today=partial(_today, pipeline, clock),
         trace_days=lambda: settings.config.privacy.trace_days,
     )
 
 
-class _Offline:
-    """A client that has nothing but a body: whoever asks for an estimate."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def body(self) -> bytes | Refused:
-        return self._body
-
-    async def start(self, status: int, headers: Headers) -> None:
-        del status, headers
-        raise AssertionError("an estimate answers nobody")
-
-    async def send(self, data: bytes, *, more: bool) -> None:
-        del data, more
-        raise AssertionError("an estimate answers nobody")
-
-    def when_gone(self, leave: Callable[[], None]) -> None:
-        del leave
-        raise AssertionError("an estimate waits for nobody")
-
-
-async def estimate(pipeline: Pipeline, quote: Quote) -> Estimate | Refused:
-    """Estimate a call for someone who manages: they need not be allowed to make it."""
-    caller = structs.replace(quote.caller, scopes=quote.caller.scopes | {CALL_SCOPE})
-    call = Call(
-        endpoint=quote.endpoint,
-        dialect=OPENAI,
-        secret=None,
-        headers=[*quote.headers, (b"x-gateway-dry-run", b"true")],
-        passed=(),
+def _providers(config: Config, client: Http1Client) -> Providers:
+    providers = Providers(
+        sandbox=SandboxTransport(), own=OwnTransport(client), stock=HttpxTransport(stock_client())
     )
-    return await pipeline.quote(call, caller, _Offline(quote.body))
+    providers.stock_places = standing.stock_places(config)
+    return providers
+
+
+def _today(pipeline: Pipeline, clock: SystemClock) -> date:
+    return local_day(clock.utc(), pipeline.standing.zone)
+
+
+def _services(
+    config: Config, tables: Stores, pipeline: Pipeline, telemetry: Telemetry, clock: SystemClock
+) -> Services:
+    return Services(
+        access=tables.access,
+        audit=tables.audit,
+        limits=tables.limits,
+        replicas=tables.replicas,
+        runs=tables.runs,
+        sessions=tables.sessions,
+        traces=tables.traces,
+        mint=Mint(clock.unix_ms, clock.entropy),
+        now=clock.utc,
+        today=partial(_today, pipeline, clock),
+        estimate=partial(quoting.estimate, pipeline),
+        is_stopping=lambda: pipeline.is_draining,
+        unhandled=telemetry.unhandled,
+        version=__version__,
+        database="embedded" if config.database_url is None else "external",
+    )
