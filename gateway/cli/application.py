@@ -66,8 +66,7 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911  # one arm an ending
         code = build()(args=list(arguments), prog_name="gateway", standalone_mode=False)
         sys.stdout.flush()
     except TyperException as error:
-        hint = " (see gateway --help)" if error.exit_code == WRONG_USAGE else ""
-        return _failed(error.format_message() + hint, error.exit_code)
+        return _failed(error.format_message() + _hint(error), error.exit_code)
     except GatewayError as error:
         return _failed(str(error), FAILED)
     except typer.Exit as exit_:
@@ -99,6 +98,15 @@ def _group(text: str, commands: Mapping[str, Command]) -> typer.Typer:
     for name, command in commands.items():
         group.command(name)(command)
     return group
+
+
+def _hint(error: TyperException) -> str:
+    """Return where the usage of the command that was used wrongly is explained."""
+    if error.exit_code != WRONG_USAGE:
+        return ""
+    context = getattr(error, "ctx", None)
+    command = "gateway" if context is None else context.command_path
+    return f" (see {command} --help)"
 
 
 def _failed(text: str, code: int) -> int:

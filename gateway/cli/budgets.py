@@ -87,6 +87,7 @@ def spend(
             _print_each(states, json=json)
         except Broken:
             raise CommandFailed("the connection to the gateway broke off") from None
+    raise CommandFailed("the gateway ended the connection: it stops, or a proxy between cut it")
 
 
 def events(received: Iterable[bytes]) -> Iterator[Any]:

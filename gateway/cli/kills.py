@@ -16,6 +16,8 @@ THROWN: Final = {
     "REASON": "reason",
     "STREAMS CUT": "streams_cut",
 }
+NO_REASON: Final = "no reason given"
+"""Who is in a hurry may leave the reason out."""
 
 
 def kill(  # noqa: PLR0913 - the public spelling
@@ -28,7 +30,9 @@ def kill(  # noqa: PLR0913 - the public spelling
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Stop provider/model.")] = None,
     provider: Annotated[str | None, typer.Option("--provider", help="Stop a provider.")] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the others.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the others.")
+    ] = NO_REASON,
     json: Json = False,
 ) -> None:
     """Stop calls, new and running, on every replica."""

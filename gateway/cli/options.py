@@ -11,7 +11,11 @@ Project = Annotated[
 ]
 ConfigFile = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE", help="The configuration; by default GATEWAY_CONFIG."),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration; by default GATEWAY_CONFIG, else configs/gateway.yaml.",
+    ),
 ]
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PIPED_WIDTH: Final = 4096
+_ANY_WIDTH: Final = 4096
+"""Wider than any table: a terminal wraps lines, but nothing may be cut off an id or an amount."""
 _TIME_CHARACTERS: Final = len("2026-01-31T12:00:00")
 
 Columns = Mapping[str, str]
@@ -47,7 +48,7 @@ def made_table(rows: Iterable[Mapping[str, Any]], columns: Columns) -> Table:
     """Return rows as a table; amounts and counts stand on the right."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for heading, member in columns.items():
-        made.add_column(heading, justify="right" if _is_number(member) else "left")
+        made.add_column(heading, justify="right" if _is_number(member) else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(cell(member, row.get(member))) for member in columns.values()))
     return made
@@ -65,7 +66,7 @@ def details(row: Mapping[str, Any], columns: Columns) -> None:
 
 def show(made: Table) -> None:
     """Print a table; where it is piped, without the blanks that would end its lines."""
-    screen = console()
+    screen = Console(file=sys.stdout, width=_ANY_WIDTH)
     if screen.is_terminal:
         screen.print(made)
         return
@@ -75,8 +76,8 @@ def show(made: Table) -> None:
 
 
 def console() -> Console:
-    """Return the console of standard output as it is now."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    """Return the terminal that standard output is, as wide as it is now."""
+    return Console(file=sys.stdout)
 
 
 def cell(member: str, value: object) -> str:  # noqa: PLR0911  # one arm a kind
@@ -85,7 +86,7 @@ def cell(member: str, value: object) -> str:  # noqa: PLR0911  # one arm a kind
         case None:
             return "none" if member == "cap_usd" else "-"
         case str() if member.endswith("_usd"):
-            return f"${value}"
+            return _dollars(value)
         case str() if member == "at" or member.endswith("_at"):
             return value[:_TIME_CHARACTERS].replace("T", " ")
         case list():
@@ -99,6 +100,12 @@ def cell(member: str, value: object) -> str:  # noqa: PLR0911  # one arm a kind
 def clean(text: str) -> str:
     """Return a text on one line, with a mark for each character that can't be shown."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _dollars(amount: str) -> str:
+    """Return an amount with its cents, and with all its digits where cents would hide some."""
+    whole, _, decimals = clean(amount).partition(".")
+    return f"${whole}.{decimals.ljust(2, '0')}"
 
 
 def _is_number(member: str) -> bool:

@@ -1,6 +1,8 @@
 """`gateway traces`: what is kept of calls."""
 
+import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import typer
@@ -32,9 +34,20 @@ Label = Annotated[
     str | None, typer.Option("--label", metavar="NAME=VALUE", help="With one label alone.")
 ]
 Since = Annotated[
-    str | None, typer.Option("--since", metavar="T", help="From 2026-01-31T12:00:00Z on.")
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="T",
+        help="From 2026-01-31T12:00:00Z on, from 2026-01-31 on, or of the last 90m, 24h or 7d.",
+    ),
 ]
-Until = Annotated[str | None, typer.Option("--until", metavar="T", help="Before that time.")]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="T", help="Before that; the same forms.")
+]
+
+_AGE: Final = re.compile(r"([1-9][0-9]{0,4})([smhd])")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def listing(  # noqa: PLR0913 - the public spelling
@@ -58,8 +71,8 @@ def listing(  # noqa: PLR0913 - the public spelling
         project=project,
         outcome=outcome,
         label=label,
-        since=since,
-        until=until,
+        since=_moment(since),
+        until=_moment(until),
     )
     found = ask_all("traces", limit, query)
     if not json:
@@ -92,8 +105,8 @@ def export(  # noqa: PLR0913 - the public spelling
         project=project,
         outcome=outcome,
         label=label,
-        since=since,
-        until=until,
+        since=_moment(since),
+        until=_moment(until),
     )
     with gateway() as management, management.stream("traces/export", query=query) as answer:
         try:
@@ -103,3 +116,22 @@ def export(  # noqa: PLR0913 - the public spelling
             message = "the export broke off, and what was written is not complete"
             raise CommandFailed(message) from None
         sys.stdout.buffer.flush()
+
+
+def moment(text: str, now: datetime) -> str:
+    """Return a time as the API takes it; what is neither an age nor a date is left for it to judge."""
+    if _DATE.fullmatch(text) is not None:
+        return f"{text}T00:00:00Z"
+    age = _AGE.fullmatch(text)
+    if age is None:
+        return text
+    at = now.astimezone(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _moment(text: str | None) -> str | None:
+    if text is None:
+        return None
+    from gateway.app.clock import SystemClock  # noqa: PLC0415  # large, and seldom needed
+
+    return moment(text, SystemClock().utc())
