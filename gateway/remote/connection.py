@@ -7,11 +7,13 @@ touch no timer.
 
 import asyncio
 import select
+import socket
 import ssl
 from collections.abc import Callable
 from typing import cast
 
 from gateway.errors import UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
+from gateway.remote import unread
 from gateway.remote.answer import Answer
 from gateway.remote.request import Origin, Timeouts
 
@@ -42,6 +44,10 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_sent = True
         self._is_reused = False
+        self._sent_at = 0.0
+        self._was_reset = False
+        # The socket of a connection that its peer has ended, and may reset yet.
+        self._remains: socket.socket | None = None
 
     async def exchange(self, head: bytes, body: bytes, answer: Answer, timeouts: Timeouts) -> None:
         """Send a request, and return once `answer` has its head.
@@ -55,6 +61,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             await self._send(head, body, answer, timeouts.idle_s)
+        self._sent_at = self._loop.time()
         while not answer.has_head:
             if not await self._wait(timeouts.first_byte_s):
                 raise self._timed_out("did not begin to answer", timeouts.first_byte_s)
@@ -81,10 +88,23 @@ class Connection(asyncio.Protocol):
         self._resume_reading()
         self._arm(idle_s)
 
+    async def was_unread(self) -> bool:
+        """Is it proven that nobody read the request, which was lost, whole? False in any doubt.
+
+        The proof may take 250 ms to come. On a new connection there is none: whoever has just
+        accepted it meant to read.
+        """
+        if not self._is_stale:
+            return False
+        if self._was_reset or not self._is_sent:  # what was not handed over nobody has read
+            return True
+        return self._remains is not None and await unread.is_reset_soon(self._remains)
+
     def abort(self) -> None:
         """Close at once, sending nothing more; a second time does nothing."""
-        if self._is_open:
-            self._transport.abort()
+        self._close()
+        if self._remains is not None:
+            self._remains.close()
 
     async def wait_closed(self) -> None:
         """Return once the socket is closed."""
@@ -117,11 +137,6 @@ class Connection(asyncio.Protocol):
         is_answered = answer.has_ended and answer.is_reusable
         return is_answered and self._is_sent and not self._transport.get_write_buffer_size()
 
-    @property
-    def was_stale(self) -> bool:
-        """Was it reused, and lost before a byte of the answer? Its peer had then let go of it."""
-        return self._is_reused and self._answer is not None and not self._answer.has_begun
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (asyncio's call)."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's have no base class
@@ -152,6 +167,8 @@ class Connection(asyncio.Protocol):
         try:
             self._answer.feed_eof()
         except UpstreamLost as lost:
+            if self._is_stale and self._is_just_sent:
+                self._remains = unread.kept(self._transport)
             self._fail(lost)
         self._wake()
 
@@ -160,6 +177,9 @@ class Connection(asyncio.Protocol):
         self._is_open = False
         answer = self._answer
         if answer is not None and not answer.has_ended and self._failure is None:
+            # Where writing is held back, part of the request was still here when the reset came.
+            is_in_time = self._is_just_sent or not self._is_writable
+            self._was_reset = unread.is_reset(exc) and is_in_time
             self._failure = UpstreamLost(
                 f"{self.peer} broke the connection before its answer ended"
             )
@@ -248,8 +268,21 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, failure: UpstreamLost) -> None:
         self._failure = failure
-        self.abort()
+        self._close()
         self._wake()
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._transport.abort()
+
+    @property
+    def _is_stale(self) -> bool:
+        """Is it reused, and has no byte of the answer come?"""
+        return self._is_reused and self._answer is not None and not self._answer.has_begun
+
+    @property
+    def _is_just_sent(self) -> bool:
+        return unread.is_prompt(self._loop.time() - self._sent_at)
 
     def _timed_out(self, what: str, seconds: float) -> UpstreamTimedOut:
         return UpstreamTimedOut(f"{self.peer} {what} for {seconds:g} s")

@@ -1,9 +1,10 @@
 """Our own pooled HTTP/1.1 client, for the one path where a general one costs more than the gateway.
 
 What it must never do is hand one caller's answer to another: so one request a connection at a time,
-reuse only after an exact end, and one retry, on a new connection, of a request that a reused one lost
-before the answer's first byte. It follows no redirect, decodes no content, keeps no cookie, and knows
-no proxy.
+and reuse only after an exact end. Nor may it send a request twice that may be billed twice: one that
+a reused connection lost before the answer's first byte is sent once more, on a new connection, only
+on proof that nobody read the first copy (`gateway.remote.unread`). It follows no redirect, decodes no
+content, keeps no cookie, and knows no proxy.
 
 One race is HTTP/1.1's own: a stray answer that arrives after the next request was sent looks like
 the answer to it. What has arrived before that is seen, and closes the connection.
@@ -108,7 +109,7 @@ class Http1Client:
             try:
                 await connection.exchange(head, request.body, answer, timeouts)
             except UpstreamLost:
-                if not connection.was_stale:
+                if not await connection.was_unread():
                     raise
                 connection = await pool.renew(connection, timeouts.connect_s)
                 answer = _expect(connection, request)

@@ -52,7 +52,7 @@ class Pool:
         return self._take_resting() or await self._in_time(self._queue_or_dial, connect_s)
 
     async def renew(self, stale: Connection, connect_s: float) -> Connection:
-        """Return a new connection in the place of one whose peer had let go of it.
+        """Return a new connection in the place of a lost one, whose request nobody read.
 
         Raises:
             UpstreamLost: none could be had; a request was sent on the stale one, so that it is lost

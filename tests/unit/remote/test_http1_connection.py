@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -94,6 +95,43 @@ async def test_a_broken_answer_to_a_request_being_sent_is_lost(sending: Sending)
     assert transport.closed
 
 
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_a_late_reset_proves_something_only_while_a_part_was_not_taken(
+    sock: socket.socket, *, is_taken: bool
+):
+    connection = Connection("host:1", lambda connection: None)
+    Transport(sock, connection)
+    connection._is_reused = True
+    answer = Answer("host:1", is_to_head=False)
+    task = asyncio.ensure_future(connection.exchange(b"head", b"x" * 65_537, answer, T))
+    await asyncio.sleep(0)
+    connection.resume_writing()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (connection._is_sent, connection._is_writable) == (True, False)
+    if is_taken:
+        connection.resume_writing()
+    connection._sent_at -= 60
+    connection.connection_lost(ConnectionResetError())
+    with pytest.raises(UpstreamLost):
+        await task
+    assert await connection.was_unread() is not is_taken
+
+
+@pytest.mark.parametrize("cause", [None, TimeoutError(), ssl.SSLError(), ConnectionAbortedError()])
+async def test_no_loss_but_a_reset_proves_anything(sock: socket.socket, cause: Exception | None):
+    connection = Connection("host:1", lambda connection: None)
+    Transport(sock, connection)
+    connection._is_reused = True
+    answer = Answer("host:1", is_to_head=False)
+    task = asyncio.ensure_future(connection.exchange(b"head", b"", answer, T))
+    await asyncio.sleep(0)
+    connection.connection_lost(cause)
+    with pytest.raises(UpstreamLost):
+        await task
+    assert not await connection.was_unread()
+
+
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -176,9 +214,9 @@ async def test_the_time_at_rest_does_not_count_for_the_next_request(expecting: E
     connection, _, task = await expecting()
     connection.data_received(HEAD + b"0\r\n\r\n")
     await task
-    connection.rest(0.001)
+    connection.rest(60.0)
     _, _, task = await expecting()
-    assert connection._deadline > asyncio.get_running_loop().time() + 1
+    assert connection._deadline < asyncio.get_running_loop().time() + 6
     connection._ring()
     assert not task.done()
     task.cancel()
