@@ -207,11 +207,20 @@ class FakeUpstream:
         self, answer: FakeResponse | GatewayError | anyio.Event | Callable[[], FakeResponse]
     ) -> None:
         self.answer = answer
+        self.sent = 0
+        self.connects: anyio.Event | None = None
+        """Where there is one, no byte is sent before it."""
         self.requests: list[PreparedRequest] = []
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> FakeResponse:
+    async def open(
+        self, request: PreparedRequest, timeouts: Timeouts, sending: Callable[[], None]
+    ) -> FakeResponse:
         self.requests.append(request)
         await anyio.lowlevel.checkpoint()
+        if self.connects is not None:
+            await self.connects.wait()
+        sending()
+        self.sent += 1
         match self.answer:
             case FakeResponse():
                 return self.answer

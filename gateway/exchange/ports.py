@@ -156,8 +156,12 @@ class Response(Protocol):
 class Upstream(Protocol):
     """Providers as byte streams."""
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Response:
+    async def open(
+        self, request: PreparedRequest, timeouts: Timeouts, sending: Callable[[], None]
+    ) -> Response:
         """Send a request and return its answer's head.
+
+        `sending` is called before its first byte leaves: until then, certainly nothing is billed.
 
         Raises UpstreamUnreachable, UpstreamLost, UpstreamTimedOut.
         """

@@ -126,9 +126,8 @@ class Relay:
         await _tell(owned, client)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
-        owned.meter.sent()
         try:
-            response = await self._upstream.open(request, owned.timeouts)
+            response = await self._upstream.open(request, owned.timeouts, owned.meter.sent)
             async with aclosing(response):
                 owned.answered_at = owned.monotonic()
                 return await _pass(owned, response, client)

@@ -11,7 +11,7 @@ the answer to it. What has arrived before that is seen, and closes the connectio
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.errors import UpstreamLost
 from gateway.remote.answer import Answer
@@ -20,6 +20,10 @@ from gateway.remote.pool import Pool, PoolLimits
 from gateway.remote.request import Origin, Request, Timeouts, encode_head
 
 __all__ = ["Http1Client", "Origin", "PoolLimits", "Request", "Response", "Timeouts"]
+
+
+def _ignore() -> None:
+    """Tell nobody."""
 
 
 class Response:
@@ -92,8 +96,12 @@ class Http1Client:
         if ssl_context is not None:
             ssl_context.set_alpn_protocols(["http/1.1"])
 
-    async def open(self, request: Request, timeouts: Timeouts) -> Response:
+    async def open(
+        self, request: Request, timeouts: Timeouts, sending: Callable[[], None] = _ignore
+    ) -> Response:
         """Send a request and return its answer once the head has come. Close what is returned.
+
+        `sending` is called when there is a connection, before a byte of the request leaves.
 
         Raises:
             ValueError: the request can't be sent as it is; nothing was.
@@ -105,6 +113,7 @@ class Http1Client:
         pool = self._pool(request.origin)
         connection = await pool.take(timeouts.connect_s)
         answer = _expect(connection, request)
+        sending()
         try:
             try:
                 await connection.exchange(head, request.body, answer, timeouts)

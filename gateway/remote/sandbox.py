@@ -1,6 +1,6 @@
 """Performs the built-in provider's answers: a value and a clock, and no network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio
 
@@ -14,9 +14,12 @@ from gateway.remote.decoding import Headers
 class SandboxTransport:
     """The sandbox as a transport."""
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> "Performance":
+    async def open(
+        self, request: PreparedRequest, timeouts: Timeouts, sending: Callable[[], None]
+    ) -> "Performance":
         """Return the answer to a request; it begins at once, whatever `timeouts` say."""
         del timeouts
+        sending()
         script = answer(request)
         return Performance(script.status, tuple(script.headers), script.parts)
 

@@ -4,7 +4,7 @@ The own client is the default because it costs a tenth (`docs/decisions`); httpx
 ours does not know, which is forward proxies. Both give the same failures.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Final, Literal, Protocol
 
 import httpx
@@ -18,6 +18,7 @@ from gateway.remote import http1
 from gateway.remote.decoding import Body, Headers, plain
 
 State = Literal["busy", "idle"]
+Sending = Callable[[], None]
 Place = tuple[str, int]
 """A host and a port."""
 _STOCK_LIMITS: Final = httpx.Limits(max_connections=512, keepalive_expiry=30.0)
@@ -26,7 +27,7 @@ _STOCK_LIMITS: Final = httpx.Limits(max_connections=512, keepalive_expiry=30.0)
 class Transport(Protocol):
     """One way to send a request."""
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Body:
+    async def open(self, request: PreparedRequest, timeouts: Timeouts, sending: Sending) -> Body:
         """Send a request and return its answer's head; raises UpstreamFailed."""
         ...
 
@@ -46,15 +47,17 @@ class Providers:
         self._own = own
         self._stock = stock
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Body:
+    async def open(self, request: PreparedRequest, timeouts: Timeouts, sending: Sending) -> Body:
         """Send a request and return its answer's head, its body readable uncompressed.
+
+        `sending` is called before a byte of it can have left.
 
         Raises:
             UpstreamUnreachable: nothing was sent.
             UpstreamLost: sent, then broken off, or answered by what can't be read.
             UpstreamTimedOut: sent, and not answered in time.
         """
-        body = await self._transport(request).open(request, timeouts)
+        body = await self._transport(request).open(request, timeouts, sending)
         try:
             return plain(body)
         except UpstreamLost:
@@ -80,7 +83,7 @@ class OwnTransport:
         self._client = client
         self._origins: dict[tuple[str, str, int], http1.Origin] = {}
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Body:
+    async def open(self, request: PreparedRequest, timeouts: Timeouts, sending: Sending) -> Body:
         """Send a request and return its answer's head."""
         own = http1.Request(
             method=request.method,
@@ -90,7 +93,7 @@ class OwnTransport:
             body=request.body,
         )
         patience = http1.Timeouts(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s)
-        return await self._client.open(own, patience)
+        return await self._client.open(own, patience, sending)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -112,8 +115,9 @@ class HttpxTransport:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def open(self, request: PreparedRequest, timeouts: Timeouts) -> Body:
-        """Send a request and return its answer's head."""
+    async def open(self, request: PreparedRequest, timeouts: Timeouts, sending: Sending) -> Body:
+        """Send a request and return its answer's head. When it is sent, httpx does not tell."""
+        sending()
         url = httpx.URL(
             scheme=request.scheme,
             host=request.host,

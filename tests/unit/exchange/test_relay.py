@@ -141,6 +141,18 @@ async def test_a_client_that_leaves_before_any_answer_pays_the_bound():
     assert world.trace.cost_nusd == world.trace.bound_nusd
 
 
+async def test_a_client_that_leaves_while_we_connect_pays_nothing():
+    world = World(whole())
+    world.upstream.connects = anyio.Event()
+    client = FakeClient()
+    async with world.running(), anyio.create_task_group() as group:
+        group.start_soon(lambda: world.call(client))
+        await eventually(lambda: len(world.upstream.requests) > 0)
+        client.left.set()
+    assert world.trace.outcome is Outcome.CLIENT_GONE
+    assert (world.trace.cost_nusd, world.trace.cost_basis) == (0, Basis.NONE)
+
+
 @pytest.mark.parametrize(
     ("failure", "outcome", "status", "basis"),
     [
@@ -238,7 +250,7 @@ async def test_a_cancellation_at_any_await_loses_no_money(turns: int):
     assert held <= 1
     assert world.ledger.leased[MONTH] == 0
     assert world.ledger.spent[MONTH] == sum(trace.cost_nusd for trace in world.traces)
-    if world.upstream.requests:
+    if world.upstream.sent:
         assert held == 1
         assert world.trace.cost_nusd > 0
 

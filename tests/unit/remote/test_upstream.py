@@ -11,6 +11,7 @@ from gateway.core.ids import Provider
 from gateway.errors import UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
 from gateway.providers.adapter import Endpoint, PreparedRequest
 from gateway.providers.hosts.sandbox import SandboxHost
+from gateway.remote.decoding import Body
 from gateway.remote.http1 import Http1Client, PoolLimits
 from gateway.remote.sandbox import SandboxTransport
 from gateway.remote.upstream import (
@@ -38,10 +39,11 @@ class Way:
             own=OwnTransport(self.client),
             stock=HttpxTransport(stock_client()),
         )
-        self._is_stock = is_stock
+        self.is_stock = is_stock
+        self.sent = 0
 
     def to(self, port: int) -> PreparedRequest:
-        if self._is_stock:
+        if self.is_stock:
             self.providers.stock_places = frozenset({("127.0.0.1", port)})
         return PreparedRequest(
             method=b"POST",
@@ -57,8 +59,14 @@ class Way:
             body=b"{}",
         )
 
+    def note(self) -> None:
+        self.sent += 1
+
+    async def open(self, port: int, patience: Timeouts = PATIENT) -> Body:
+        return await self.providers.open(self.to(port), patience, self.note)
+
     async def read(self, port: int, patience: Timeouts = PATIENT) -> bytes:
-        body = await self.providers.open(self.to(port), patience)
+        body = await self.open(port, patience)
         parts = []
         try:
             while data := await body.read():
@@ -107,7 +115,7 @@ async def test_head_and_body_come_as_they_were_sent(way: Way, serve: Serve):
     server = await serve(
         saying(HEAD + b"x-a: 1\r\ntransfer-encoding: chunked\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n")
     )
-    body = await way.providers.open(way.to(server.origin.port), PATIENT)
+    body = await way.open(server.origin.port)
     assert body.status == 200
     assert (b"x-a", b"1") in body.headers
     assert await body.read() == b"abc"
@@ -126,7 +134,7 @@ async def test_what_comes_compressed_reads_plain(
     server = await serve(
         saying(HEAD + b"content-encoding: " + coding + b"\r\n" + length + b"\r\n" + coded)
     )
-    body = await way.providers.open(way.to(server.origin.port), PATIENT)
+    body = await way.open(server.origin.port)
     assert not {b"content-encoding", b"content-length"} & {name for name, _ in body.headers}
     parts = []
     while data := await body.read():
@@ -161,6 +169,7 @@ async def test_nobody_listening_is_unreachable(way: Way, serve: Serve):
     await server.stop()
     with pytest.raises(UpstreamUnreachable):
         await way.read(port)
+    assert way.sent == (1 if way.is_stock else 0), "nothing was sent, and ours knows it"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ async def test_silence_is_a_time_out(way: Way, serve: Serve, said: bytes):
 
 async def test_a_redirect_is_not_followed(way: Way, serve: Serve):
     server = await serve(saying(b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n"))
-    body = await way.providers.open(way.to(server.origin.port), PATIENT)
+    body = await way.open(server.origin.port)
     assert body.status == 302
     await body.aclose()
 
@@ -207,7 +216,7 @@ async def test_an_answer_that_is_left_is_closed_at_the_other_end(way: Way, serve
         gone.append(peer)
 
     server = await serve(script)
-    body = await way.providers.open(way.to(server.origin.port), PATIENT)
+    body = await way.open(server.origin.port)
     await body.read()
     await body.aclose()
     await until(lambda: bool(gone))
@@ -223,7 +232,7 @@ async def test_connections_are_counted_by_provider(serve: Serve):
 
     server = await serve(script)
     places = {("127.0.0.1", server.origin.port): Provider("stub")}
-    body = await way.providers.open(way.to(server.origin.port), PATIENT)
+    body = await way.open(server.origin.port)
     assert connections(way.client, places) == {("stub", "idle"): 0, ("stub", "busy"): 1}
     while await body.read():
         pass
@@ -237,7 +246,7 @@ async def test_the_sandbox_answers_without_a_network():
     host = SandboxHost(Provider("sandbox"))
     asked = b'{"model":"echo","messages":[{"role":"user","content":"hello you"}]}'
     request = host.request(Endpoint.CHAT_COMPLETIONS, asked, key=None, passed=(), streams=False)
-    body = await way.providers.open(request, PATIENT)
+    body = await way.providers.open(request, PATIENT, way.note)
     answer = await body.read()
     assert body.status == 200
     assert b"hello you" in answer

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from gateway.web import reading
 from gateway.web.problems import Problem
-from gateway.web.shapes import Body, Labels, Name
+from gateway.web.shapes import FORMS, Body, Dollars, Labelled, Labels, Life, Model, Name
 
 
 class Order(Body, frozen=True, kw_only=True):
@@ -108,3 +108,35 @@ def test_any_object_is_read_as_it_is_or_refused(value: dict[str, object]):
         assert {name: told[name] for name in value} == value
     else:
         assert found == 400
+
+
+class Formed(Body, frozen=True, kw_only=True):
+    name: Name | None = None
+    cap_usd: Dollars | None = None
+    models: list[Model] | None = None
+    expires: Life | None = None
+    label: Labelled | None = None
+
+
+@pytest.mark.parametrize(
+    ("raw", "param", "form"),
+    [
+        (b'{"name": "a b"}', "name", "A-Za-z0-9._:-"),
+        (b'{"cap_usd": "-3"}', "cap_usd", "US dollars such as 2.50"),
+        (b'{"cap_usd": "1e3"}', "cap_usd", "US dollars such as 2.50"),
+        (b'{"cap_usd": 1.5}', "cap_usd", "in quotes"),
+        (b'{"models": ["gpt-5"]}', "models[0]", "provider/model"),
+        (b'{"expires": "1y"}', "expires", "30d"),
+        (b'{"label": "a"}', "label", "name=value"),
+    ],
+)
+def test_what_has_the_wrong_form_is_told_the_right_one(raw: bytes, param: str, form: str):
+    with pytest.raises(Problem) as caught:
+        reading.decode(raw, Formed)
+    assert form in caught.value.message
+    assert "Its form is wrong" not in caught.value.message
+    assert (caught.value.param or "").startswith(param.partition("[")[0])
+
+
+def test_every_form_has_words():
+    assert all(words.startswith("It is not ") for words in FORMS.values())
