@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.money import to_usd
 from gateway.store.database import Connection
 
 RECORD: Final = """
@@ -48,6 +49,11 @@ AT_START: Final = Actor("gateway", "start")
 """The gateway itself, doing at its start what its configuration says."""
 
 
+def dollars(cap: int | None) -> str:
+    """Return a cap of nano-dollars as a row has it."""
+    return "none" if cap is None else to_usd(cap)
+
+
 async def record(
     connection: Connection,
     actor: Actor,
@@ -57,7 +63,8 @@ async def record(
 ) -> None:
     """Add a row in the transaction that `connection` is in, as its last statement but NOTIFY.
 
-    `target` is a kind and an id, `token:018f…`; `detail` holds safe fields, never a secret.
+    `target` is a kind and an id, `token:018f…`; `detail` holds safe fields, never a secret, and
+    amounts as people and programs get them (`dollars`).
     """
     await connection.execute(
         RECORD,

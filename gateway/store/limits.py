@@ -75,7 +75,7 @@ INSERT INTO kill (id, scope, scope_id, project, reason, by) VALUES ($1, $2, $3, 
 RETURNING id, scope, scope_id, project, reason, by, at"""
 LIFT_KILL: Final = """
 UPDATE kill SET lifted_at = now(), lifted_by = $2 WHERE id = $1 AND lifted_at IS NULL
-RETURNING id"""
+RETURNING scope || ':' || scope_id"""
 ACKNOWLEDGE: Final = """
 INSERT INTO kill_ack (kill_id, replica_id, streams_cut) VALUES ($1, $2, $3)
 ON CONFLICT (kill_id, replica_id) DO NOTHING"""
@@ -149,7 +149,7 @@ class LimitStore:
                 return
             key = (Scope.WORKSPACE, "", Window.MONTH)
             await _apply(connection, key, row["cap_nusd"], period_start(key[2], day))
-            detail = {"configured_nusd": "none" if month is None else month}
+            detail = {"configured_usd": audit.dollars(month)}
             await _announce(connection, AT_START, Action.BUDGET_PUT, key, detail)
 
     async def put(
@@ -200,7 +200,9 @@ class LimitStore:
                 kill.reason,
                 kill.by,
             )
-            detail = {"kill": kill.id, "project": kill.project or "", "reason": kill.reason}
+            detail = {"kill": kill.id, "reason": kill.reason}
+            if kill.project is not None:
+                detail["project"] = kill.project
             target = f"{kill.scope}:{kill.scope_id}"
             await audit.record(connection, actor, Action.KILL_ON, target, detail)
             await notify(connection, KillOn(kill.id))
@@ -263,7 +265,7 @@ async def put_cap(
     await connection.execute(HOLD_CAPS)
     await connection.execute(PUT_CAP, scope.value, scope_id, window.value, cap)
     await _apply(connection, key, cap, since)
-    await _announce(connection, actor, Action.BUDGET_PUT, key, {"cap_nusd": cap})
+    await _announce(connection, actor, Action.BUDGET_PUT, key, {"cap_usd": audit.dollars(cap)})
 
 
 def _acknowledgement(rows: Sequence[Record]) -> Acknowledgement:
@@ -298,9 +300,11 @@ async def _announce(
 
 
 async def _lift(connection: Connection, kill: KillId, actor: Actor) -> bool:
-    if await connection.fetchval(LIFT_KILL, kill, actor.name) is None:
+    stopped = await connection.fetchval(LIFT_KILL, kill, actor.name)
+    if stopped is None:
         return False
-    await audit.record(connection, actor, Action.KILL_OFF, f"kill:{kill}")
+    detail = {"stopped": stopped}
+    await audit.record(connection, actor, Action.KILL_OFF, f"kill:{kill}", detail)
     await notify(connection, KillOff(kill))
     return True
 

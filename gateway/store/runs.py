@@ -197,8 +197,7 @@ class RunStore:
             if opened is None:
                 return None
             row = await connection.fetchrow(SHOW, wanted.project, wanted.name)
-            cap = opened["cap_nusd"]
-            detail = {"name": wanted.name, "cap_nusd": "none" if cap is None else cap}
+            detail = {"name": wanted.name, "cap_usd": audit.dollars(opened["cap_nusd"])}
             await audit.record(connection, actor, Action.RUN_CREATE, f"run:{opened['id']}", detail)
         return None if row is None else _state(row)
 

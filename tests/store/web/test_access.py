@@ -227,6 +227,11 @@ async def test_every_change_is_in_the_audit_log_with_who_made_it(
     ]
     assert {(e["actor"], e["address"]) for e in entries[1:-1]} == {("test", "127.0.0.1")}
     assert [entry["seq"] for entry in entries] == list(range(9, 0, -1))
+    details = {entry["action"]: entry["detail"] for entry in entries}
+    assert details["run.create"] == {"name": "r", "cap_usd": "5"}
+    assert details["budget.put"] == {"cap_usd": "5"}
+    assert details["kill.on"].keys() == {"kill", "reason"}
+    assert details["kill.off"] == {"stopped": "all:"}
 
 
 async def test_the_audit_log_comes_in_pages(owner: httpx.AsyncClient):
