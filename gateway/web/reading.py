@@ -13,6 +13,7 @@ from litestar import Request
 
 from gateway.core.refusal import Code
 from gateway.web.problems import Problem, invalid
+from gateway.web.shapes import FORMS
 
 MOST_BODY_BYTES: Final = 1 << 20
 
@@ -20,6 +21,8 @@ _CONTENT_TYPE: Final = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?'
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`")
 _PLACE: Final = re.compile(r" - at `(?:key in )?(.*)`$")
 _WORDS: Final = (
+    *((f"matching regex {pattern!r}", words) for pattern, words in FORMS.items()),
+    ("Expected `int | str", 'It is not an exact amount such as "2.50", in quotes'),
     ("matching regex", "Its form is wrong"),
     ("length <=", "It is too long"),
     ("length >=", "It is too short"),

@@ -18,15 +18,31 @@ ONLY: Final = "-"
 MOST_LABELS: Final = 4
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}\Z")]
+_NAME: Final = r"^[A-Za-z0-9._:-]{1,128}\Z"
+_AMOUNT: Final = r"^[0-9]{1,10}(\.[0-9]{1,9})?\Z"
+_MODEL: Final = f"^(?:{forms.MODEL.pattern})\\Z"
+_LIFE: Final = r"^[1-9][0-9]{0,5}[mhd]\Z"
+_LABEL: Final = "="
+
+FORMS: Final[Mapping[str, str]] = {
+    _NAME: "It is not 1 to 128 of A-Za-z0-9._:-",
+    _AMOUNT: "It is not an amount of US dollars such as 2.50",
+    _MODEL: "It is not provider/model, such as openai/gpt-5-mini",
+    _LIFE: "It is not a duration such as 30m, 12h or 30d",
+    _LABEL: "It is not name=value",
+}
+"""What a text is not that has not the form of a pattern."""
+
+Name = Annotated[str, Meta(pattern=_NAME)]
+Model = Annotated[str, Meta(pattern=_MODEL)]
+Life = Annotated[str, Meta(pattern=_LIFE)]
+Labelled = Annotated[str, Meta(max_length=129, pattern=_LABEL)]
 Sentence = Annotated[str, Meta(min_length=1, max_length=200)]
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 Labels = Annotated[
     Mapping[Label, Annotated[str, Meta(max_length=64)]], Meta(max_length=MOST_LABELS)
 ]
-Dollars = (
-    Annotated[str, Meta(pattern=r"^[0-9]{1,10}(\.[0-9]{1,9})?\Z")] | Annotated[int, Meta(ge=0)]
-)
+Dollars = Annotated[str, Meta(pattern=_AMOUNT)] | Annotated[int, Meta(ge=0)]
 """An amount of US dollars, best as a decimal string."""
 Ceiling = Annotated[int, Meta(ge=1, le=10**7)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]

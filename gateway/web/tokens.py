@@ -9,7 +9,6 @@ import msgspec
 from litestar import Response
 from msgspec import Meta
 
-from gateway.config import forms
 from gateway.core import access
 from gateway.core.credentials import TOKEN_LIFE
 from gateway.core.ids import ModelName, Project, TokenId
@@ -24,6 +23,8 @@ from gateway.web.services import services_of
 from gateway.web.shapes import (
     Body,
     Dollars,
+    Life,
+    Model,
     Name,
     Page,
     Paging,
@@ -35,7 +36,6 @@ from gateway.web.shapes import (
 )
 
 TokenScope = Literal["llm:call", "usage:read", "admin:read", "admin:write", "admin:*"]
-Model = Annotated[str, Meta(pattern=f"^(?:{forms.MODEL.pattern})\\Z")]
 
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _LIFE: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
@@ -52,7 +52,7 @@ class TokenOrder(Body, frozen=True, kw_only=True):
     scopes: Annotated[list[TokenScope], Meta(min_length=1, max_length=5)] = msgspec.field(
         default_factory=lambda: ["llm:call"]
     )
-    expires: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}[mhd]\Z")] | None = None
+    expires: Life | None = None
     budget_usd: Dollars | None = None
     models: Annotated[list[Model], Meta(min_length=1, max_length=100)] | None = None
 

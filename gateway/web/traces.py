@@ -21,7 +21,7 @@ from gateway.web.gate import Visitor, visitor_of
 from gateway.web.problems import invalid
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Services, services_of
-from gateway.web.shapes import Cursor, Limit, Name, Page, Query, answer, usd
+from gateway.web.shapes import Cursor, Labelled, Limit, Name, Page, Query, answer, usd
 from gateway.web.streaming import Streamed
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -45,7 +45,7 @@ class Filter(Query, frozen=True, kw_only=True):
     token: Annotated[str, Meta(max_length=64)] | None = None
     project: Name | None = None
     outcome: Outcome | None = None
-    label: Annotated[str, Meta(max_length=129, pattern="=")] | None = None
+    label: Labelled | None = None
 
 
 class TracesQuery(Filter, frozen=True, kw_only=True):
