@@ -1,17 +1,22 @@
 """What a start says to the person who started it. Secrets are in it once, and only here."""
 
+from typing import Final
+
 from gateway.config import Config
+from gateway.core.routing import Directory
 from gateway.store.installation import FirstStart
 
+_CHEAP: Final = ("openai/gpt-5-nano", "openai/gpt-4o-mini")
 
-def first(base_url: str, given: FirstStart, config: Config) -> list[str]:
+
+def first(base_url: str, given: FirstStart, config: Config, models: Directory) -> list[str]:
     """Return the lines of a first start: where, the first token, the owner's link, a call to try."""
     site = base_url.removesuffix("/v1")
     token = given.client.secret.reveal()
-    model = "sandbox/echo" if any(p.is_sandbox for p in config.providers.values()) else "MODEL"
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    content = '"messages": [{"role": "user", "content": "Hello"}]'
+    body = f'{{"model": "{to_try(config, models)}", {content}}}'
     return [
-        *again(base_url, config),
+        *_where(base_url, config),
         f"Client token: {token}",
         f"Owner sign-in (once, within 30 minutes): {site}/console/sign-in/{given.owner_link.reveal()}",
         "Try it:",
@@ -21,7 +26,19 @@ def first(base_url: str, given: FirstStart, config: Config) -> list[str]:
 
 
 def again(base_url: str, config: Config) -> list[str]:
-    """Return the lines of every start."""
+    """Return the lines of every later start."""
+    commands = "gateway tokens create NAME; a link to sign in: gateway sign-in-link"
+    return [*_where(base_url, config), f"A token for a client: {commands}"]
+
+
+def to_try(config: Config, models: Directory) -> str:
+    """Return a model that a first call can be made with: the sandbox's, the operator's, a cheap one."""
+    sandboxes = [f"{name}/echo" for name, one in config.providers.items() if one.is_sandbox]
+    chosen = [*sandboxes, *models.aliases, *config.prices, *_CHEAP, *models.book.models]
+    return next((name for name in chosen if models.is_priced(name)), "MODEL")
+
+
+def _where(base_url: str, config: Config) -> list[str]:
     lines = [f"Base URL: {base_url}"]
     if any(provider.is_sandbox for provider in config.providers.values()):
         lines.append(

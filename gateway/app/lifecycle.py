@@ -152,11 +152,13 @@ async def _run(
         group.start_soon(reloading.watch, parts, config, place.config_file, place.environ, clock)
         await group.start(ops.serve)
         base_url = banner.url(config, await group.start(main.serve))
-        await _welcome(base_url, config, place, clock, installed)
+        await _welcome(base_url, parts, place, clock, installed)
         parts.telemetry.started(base_url)
         _settle_memory()
-        await _stop_signal()
-        await _drain(parts, main, parts.settings.config.shutdown.grace_ms / 1000)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await anext(signals)
+            grace_s = parts.settings.config.shutdown.grace_ms / 1000
+            await _drain(parts, main, grace_s, signals)
         await ops.stop(0.0)
         group.cancel_scope.cancel()
 
@@ -205,9 +207,16 @@ def _bind(config: Config, place: Place) -> _Sockets:
             _bound("port", where.host, where.port), _bound("ops_port", where.host, where.ops_port)
         )
     except ConfigurationInvalid:
-        if config.database_url is None and place.folder.exists():
+        if config.database_url is None and _is_folder(place.folder):
             state_folder.StateLock(place.folder).release()
         raise
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
 
 
 def _bound(key: str, host: str, port: int) -> list[socket]:
@@ -233,9 +242,10 @@ def _servers(
 
 
 async def _welcome(
-    base_url: str, config: Config, place: Place, clock: SystemClock, installed: _Installed
+    base_url: str, parts: Parts, place: Place, clock: SystemClock, installed: _Installed
 ) -> None:
     """Show a new installation its first token and link; keep this host's admin token fresh."""
+    config, models = parts.settings.config, parts.pipeline.standing.directory
     site = base_url.removesuffix("/v1")
     known = local_files.read_admin(place.folder)
     old = None if known is None else known.token
@@ -245,24 +255,30 @@ async def _welcome(
     given = installed.given
     lines = banner.again(base_url, config)
     if given is not None:
-        lines = banner.first(base_url, given, config)
+        lines = banner.first(base_url, given, config, models)
     print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output
 
 
-async def _stop_signal() -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            return
+async def _drain(
+    parts: Parts, main: EdgeServer, grace_s: float, signals: AsyncIterator[object]
+) -> None:
+    """Refuse new calls, let running ones go on for the grace, then cut them with an error event.
 
-
-async def _drain(parts: Parts, main: EdgeServer, grace_s: float) -> None:
-    """Refuse new calls, let running ones go on for the grace, then cut them with an error event."""
+    A second signal ends the grace: whoever sends it has waited enough.
+    """
     parts.pipeline.is_draining = True
     parts.telemetry.stopping(parts.board.running)
     async with anyio.create_task_group() as group:
         group.start_soon(_cut_after, parts, grace_s)
+        group.start_soon(_cut_on, parts, main, signals)
         await main.stop(grace_s + _CUT_S)
         group.cancel_scope.cancel()
+
+
+async def _cut_on(parts: Parts, main: EdgeServer, signals: AsyncIterator[object]) -> None:
+    await anext(signals)
+    parts.board.shut_down()
+    await main.stop(_CUT_S)
 
 
 async def _cut_after(parts: Parts, grace_s: float) -> None:

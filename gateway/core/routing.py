@@ -41,6 +41,10 @@ class Directory(msgspec.Struct, frozen=True):
             return None
         return self.book.models.get(ModelName(f"{model.provider}/{upstream_name}"))
 
+    def is_priced(self, name: str) -> bool:
+        """Return whether a name is the operator's, or a model's full name."""
+        return name in self.aliases or name in self.book.models
+
     def names(self) -> list[str]:
         """Return the operator's names and every priced model, as a listing shows them."""
         return [*self.aliases, *self.book.models]

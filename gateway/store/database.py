@@ -186,7 +186,8 @@ def translated(on_failure: Callable[[str], None] = _ignore) -> Iterator[None]:
             raise
         kind = type(error).__name__
         on_failure(kind)
-        message = f"the database did not carry out a statement ({kind}): see that it runs"
+        what = "can't be reached" if isinstance(error, OSError) else "did not carry out a statement"
+        message = f"the database {what} ({kind}): see that it runs"
         raise LedgerUnavailable(message) from error
 
 

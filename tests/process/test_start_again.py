@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from signal import SIGHUP, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any
 
 import httpx
@@ -118,6 +118,20 @@ async def test_sigterm_lets_streams_end_cuts_those_that_do_not_and_refuses_new_c
     assert kept[SLOW]["outcome"] == "shut_down"
     assert now["spent_usd"] == sum(Decimal(one["cost_usd"]) for one in kept.values())
     assert (now["held_usd"], now["unsettled_usd"]) == (0, 0), "no lease was left behind"
+
+
+async def test_a_second_signal_cuts_what_the_first_let_go_on(
+    stand_in: Scripted, settings: dict[str, Any]
+) -> None:
+    stand_in.script("slow", ending="hang")
+    with running({**settings, "shutdown": {"grace": "5m"}}) as gateway:
+        async with gateway.async_sdk() as client, asyncio.TaskGroup() as group:
+            cut = group.create_task(error_code(await begun(client, SLOW)))
+            gateway.signal(SIGINT)
+            wait_until(lambda: readiness(gateway) == (503, "draining"), "it says that it drains")
+            gateway.signal(SIGINT)
+        assert cut.result() == "draining"
+        assert gateway.ended() == 0
 
 
 Stream = openai.AsyncStream[Any]

@@ -99,3 +99,27 @@ def test_the_base_url_is_one_that_works_on_this_host(listen: str, url: str):
 def test_only_a_start_with_the_sandbox_speaks_of_it():
     assert "sandbox" in " ".join(banner.again("u", parse(b"", {})))
     assert "sandbox" not in " ".join(banner.again("u", CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        (b"", "sandbox/echo"),
+        (b'providers: {try: {dialect: openai, base_url: "sandbox:"}}', "try/echo"),
+        (FILE, "fast"),
+        (
+            b'providers: {openai: {dialect: openai, base_url: "https://api.openai.com/v1"}}',
+            "openai/gpt-5-nano",
+        ),
+        (b'providers: {x: {dialect: openai, base_url: "http://h/v1"}}', "MODEL"),
+    ],
+)
+def test_the_call_to_try_names_a_model_that_is_priced(file: bytes, model: str):
+    config = parse(file, {})
+    assert banner.to_try(config, standing.standing(config, TODAY).directory) == model
+
+
+def test_a_later_start_says_how_to_get_a_token_and_a_link():
+    lines = " ".join(banner.again("u", CONFIG))
+    assert "tokens create" in lines
+    assert "sign-in-link" in lines
