@@ -99,6 +99,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = self._body_until = inf
         self._is_excused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
         self._leaving: dict[RequestResponseCycle, Callable[[], None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -290,11 +291,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_until(self, deadline: float) -> None:
         self._deadline = deadline
-        if self._timer is None:
-            self._timer = self.loop.call_at(deadline, self._on_timer)
-        elif deadline < self._timer.when():
+        if self._timer is not None and deadline >= self._timer_at:
+            return
+        if self._timer is not None:
             self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._on_timer)
+        # Kept apart: of a time that is now, uvloop makes a handle that does not know it.
+        self._timer_at = deadline
+        self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         """Cut the connection if its deadline has passed, and else look again at the deadline."""
