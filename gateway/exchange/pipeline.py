@@ -24,7 +24,7 @@ from gateway.exchange.ports import Callers, Client, Clock, Counter, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
 from gateway.exchange.relay import Owned, Relay
-from gateway.exchange.switchboard import Switchboard
+from gateway.exchange.switchboard import STOPPING, Switchboard
 from gateway.providers.adapter import Adapter, Change, Headers, PreparedRequest, Wanted
 
 
@@ -110,9 +110,7 @@ class Pipeline:
     async def prepare(self, progress: Progress) -> Refused | None:
         """Run every stage that needs no money: what is known after it can be estimated."""
         if self.is_draining:
-            return Refused(
-                Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
-            )
+            return STOPPING
         if not self._purse.can_admit:
             return _unavailable(LedgerUnavailable("the ledger can't be reached; try again"))
         try:

@@ -35,7 +35,7 @@ from gateway.core.refusal import Code, Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
 from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
-from gateway.exchange.switchboard import Running, Switchboard
+from gateway.exchange.switchboard import STOPPING, Running, Switchboard
 from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
 
 MOST_WHOLE_BYTES: Final = 32 * 1024 * 1024
@@ -334,9 +334,7 @@ def _news(owned: Owned) -> Refused | None:  # noqa: PLR0911  # one arm an ending
                 f"{provider} sent nothing in time (gateway id {owned.trace}). It may still bill the call.",
             )
         case ShutDown():
-            return Refused(
-                Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1
-            )
+            return STOPPING
         case _:
             return None
 

@@ -5,12 +5,17 @@ turn of the event loop on, and to cut those that run, with no call in between.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from gateway.core.ids import KillId
 from gateway.core.limits import Kill, Limits, Target, is_killed, killed, killing
 from gateway.core.outcome import Ending, Killed, ShutDown
+from gateway.core.refusal import Code, Refused
+
+STOPPING: Final = Refused(Code.DRAINING, "The gateway stops; send the call again.", retry_after_s=1)
+"""What a call is told that comes too late, or runs for too long, when the gateway stops."""
 
 
 class Running(msgspec.Struct, frozen=True, eq=False):

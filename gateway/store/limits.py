@@ -93,13 +93,9 @@ class Standing(msgspec.Struct, frozen=True):
     caps: Mapping[tuple[Scope, str], tuple[Window, ...]]
 
 
-class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """A budget in its present period. Amounts are nano-dollars ≥ 0; None where nothing caps it."""
+class Amounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The money of one budget, nano-dollars ≥ 0; the cap is None where nothing caps it."""
 
-    scope: Scope
-    scope_id: str
-    window: Window
-    period_start: str
     cap_nusd: NanoDollars | None
     spent_nusd: NanoDollars
     held_nusd: NanoDollars
@@ -110,6 +106,15 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     def left_nusd(self) -> NanoDollars | None:
         """What nobody has spent or holds; zero where more is."""
         return left(self.cap_nusd, self.spent_nusd + self.held_nusd + self.unsettled_nusd)
+
+
+class BudgetState(Amounts, frozen=True, kw_only=True):
+    """A budget in its present period."""
+
+    scope: Scope
+    scope_id: str
+    window: Window
+    period_start: str
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):

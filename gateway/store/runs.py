@@ -22,7 +22,7 @@ from gateway.core.traces import Trace
 from gateway.store import audit
 from gateway.store.audit import Action, Actor
 from gateway.store.database import Connection, Database, Record
-from gateway.store.limits import left
+from gateway.store.limits import Amounts
 from gateway.store.minting import Mint
 from gateway.store.notices import RunClosed, notify
 
@@ -99,8 +99,8 @@ class RunDefaults(msgspec.Struct, frozen=True):
     cap_nusd: NanoDollars | None
 
 
-class RunState(msgspec.Struct, frozen=True, kw_only=True):
-    """A run and its money. `id` is ours, `name` its client's. Amounts are nano-dollars ≥ 0."""
+class RunState(Amounts, frozen=True, kw_only=True):
+    """A run and its money. `id` is ours, `name` its client's."""
 
     id: RunId
     name: RunName
@@ -112,16 +112,6 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     opened_by: str
     opened_at: datetime
     closed_at: datetime | None
-    cap_nusd: NanoDollars | None
-    spent_nusd: NanoDollars
-    held_nusd: NanoDollars
-    unsettled_nusd: NanoDollars
-    overshoot_nusd: NanoDollars
-
-    @property
-    def left_nusd(self) -> NanoDollars | None:
-        """What nobody has spent or holds; zero where more is."""
-        return left(self.cap_nusd, self.spent_nusd + self.held_nusd + self.unsettled_nusd)
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
