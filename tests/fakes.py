@@ -78,7 +78,10 @@ class FakeLedger:
     ) -> GrantAnswer:
         await self._turn()
         self.grants += 1
-        balances = {key: self.balance(key) for need in needs for key in need.amounts}
+        balances = {
+            key: self.balance(key)
+            for key in {*wishes, *(key for need in needs for key in need.amounts)}
+        }
         decision = decide(needs, balances, wishes, share_ppm)
         for key, amount in decision.grants.items():
             self.leased[key] = self.leased.get(key, 0) + amount

@@ -12,10 +12,15 @@ billed in spite of it, can break them; it is booked as it is and counted as over
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from gateway.core.money import PER_MILLION, ZERO, NanoDollars
+
+MOST_WISHES: Final = 500
+"""Budgets that one grant may be about, so that its statement stays small."""
+_SECOND: Final = 1.0
 
 
 class Scope(StrEnum):
@@ -76,9 +81,9 @@ class Lease(msgspec.Struct):
 
     `leased` is what the database granted and no flush has taken yet; `spent` is settled and not yet
     in a flush, `overshoot` the part of it that was beyond its hold. `free` is what the budget had
-    left beside all leases when it was last asked (a hint for people, never a licence to spend), and
-    `used` the sum of holds since the last grant, which sizes the next one. `recalled` is what the
-    next flush gives back, whatever runs. `used_at` is monotonic.
+    left beside all leases when it was last asked (a hint for people, never a licence to spend).
+    `recalled` is what the next flush gives back, whatever runs. `used` is the sum of holds since
+    `began_at` and `used_before` that of the second before it; times are monotonic.
     """
 
     leased: int = 0
@@ -89,6 +94,8 @@ class Lease(msgspec.Struct):
     free: int = 0
     cap: int | None = None
     used: int = 0
+    used_before: int = 0
+    began_at: float = 0.0
     used_at: float = 0.0
 
     @property
@@ -96,14 +103,33 @@ class Lease(msgspec.Struct):
         """What a new call may hold without asking."""
         return self.leased - self.held - self.spent - self.recalled
 
+    @property
+    def recent_use(self) -> int:
+        """What calls held in the busier of the last two seconds: it sizes the next grant."""
+        return max(self.used, self.used_before)
+
+    def use(self, amount: int, now: float) -> None:
+        """Note that a call held an amount, or waits to."""
+        passed_s = now - self.began_at
+        if passed_s >= _SECOND:
+            self.used_before = self.used if passed_s < 2 * _SECOND else 0
+            self.used, self.began_at = 0, now
+        self.used += amount
+        self.used_at = now
+
 
 class FlushLine(msgspec.Struct, frozen=True):
-    """One budget's part of a flush: spend to book, and how much of the lease that ends."""
+    """One budget's part of a flush: spend to book, and how much of the lease that ends.
+
+    `lease_left`, where it is given, is all that this replica has left of the lease: what the database
+    has above it was granted by a commit that the replica never heard of, and goes back.
+    """
 
     key: BudgetKey
     spent: int
     lease_ended: int
     overshoot: int
+    lease_left: int | None = None
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +195,7 @@ class Leases:
             return None
         for lease in leases:
             lease.held += amount
-            lease.used += amount
-            lease.used_at = now
+            lease.use(amount, now)
         return Hold(keys, amount)
 
     def earmark(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float) -> Earmark:
@@ -187,8 +212,7 @@ class Leases:
             if available < amount:
                 lacking[key] = amount - available
             lease.held += parts[key]
-            lease.used += amount
-            lease.used_at = now
+            lease.use(amount, now)
         return Earmark(keys, amount, parts, Need(lacking))
 
     def forget(self, earmark: Earmark) -> None:
@@ -227,33 +251,65 @@ class Leases:
         if lease is not None:
             lease.recalled += max(0, lease.available)
 
+    def slack(self, key: BudgetKey) -> int:
+        """Return what this replica could give back of a budget at once."""
+        lease = self._leases.get(key)
+        return 0 if lease is None else max(0, lease.available)
+
+    def leased(self, key: BudgetKey) -> int:
+        """Return what this replica has of a budget."""
+        lease = self._leases.get(key)
+        return 0 if lease is None else lease.leased
+
+    def wishes(self, needs: Sequence[Need], now: float) -> dict[BudgetKey, int]:
+        """Return what this replica would like on top of some needs: a second's use of each budget.
+
+        Budgets that are in use and run low are topped up by the way, so that the calls of many runs
+        don't each bring a grant of their own.
+        """
+        wishes = {key: self[key].recent_use for need in needs for key in need.amounts}
+        for key, lease in self._leases.items():
+            if len(wishes) >= MOST_WISHES:
+                break
+            is_low = 2 * lease.available < lease.recent_use
+            if key not in wishes and is_low and now - lease.used_at < _SECOND:
+                wishes[key] = lease.recent_use - lease.available
+        return wishes
+
     def granted(self, decision: Decision, balances: Mapping[BudgetKey, Balance]) -> None:
         """Add what the database granted."""
         for key, balance in balances.items():
             lease = self[key]
             grant = decision.grants.get(key, 0)
             lease.leased += grant
-            lease.used = 0
             lease.cap = balance.cap
             lease.free = max(0, (balance.free or 0) - grant)
 
     def draw(
-        self, now: float, *, closing: frozenset[str] = frozenset(), everything: bool = False
+        self,
+        now: float,
+        *,
+        closing: frozenset[str] = frozenset(),
+        doubted: frozenset[BudgetKey] = frozenset(),
+        everything: bool = False,
     ) -> list[FlushLine]:
         """Take what the next flush books: all settled spend, and what idle leases give back.
 
         A lease is idle when nothing is held and nothing moved for `idle_s`, when its run closed
-        (`closing` holds run ids), or when `everything` goes back because the replica stops.
+        (`closing` holds run ids), or when `everything` goes back because the replica stops. Of a
+        `doubted` budget a grant may have been lost: its line says what is left. Until that flush is
+        booked no grant may be asked for.
         """
-        lines = []
+        lines = [FlushLine(key, 0, 0, 0, 0) for key in doubted if key not in self._leases]
         for key, lease in list(self._leases.items()):
             is_over = everything or (key.scope is Scope.RUN and key.scope_id in closing)
             is_idle = lease.held == 0 and (is_over or now - lease.used_at >= self._idle_s)
             back = max(0, lease.available) if is_idle or is_over else 0
             ended = min(lease.spent + lease.recalled + back, lease.leased)
-            if lease.spent or ended:
-                lines.append(FlushLine(key, lease.spent, ended, lease.overshoot))
-                lease.leased -= ended
+            lease.leased -= ended
+            if lease.spent or ended or key in doubted:
+                left = lease.leased if key in doubted else None
+                lines.append(FlushLine(key, lease.spent, ended, lease.overshoot, left))
                 lease.spent = lease.overshoot = lease.recalled = 0
             if is_idle and lease.leased == 0:
                 del self._leases[key]
@@ -270,6 +326,7 @@ def decide(
 
     Needs are met in their order, each in all of its budgets or in none. What a wish adds never
     exceeds `share_ppm` millionths of what is then free, so that near a cap a lease shrinks to the calls' own need.
+    A wish for a budget that no need names is met alike; one for a budget whose every need is short is not.
     """
     taken: dict[BudgetKey, int] = {}
     answers = []
@@ -279,11 +336,13 @@ def decide(
         if short is None:
             for key, amount in need.amounts.items():
                 taken[key] = taken.get(key, 0) + amount
+    needed = {key for need in needs for key in need.amounts}
+    asked = taken | {key: 0 for key in wishes if key not in needed}
     grants = {
         key: amount + _extra(balances[key].free, amount, wishes.get(key, 0), share_ppm)
-        for key, amount in taken.items()
+        for key, amount in asked.items()
     }
-    return Decision(grants, tuple(answers))
+    return Decision({key: amount for key, amount in grants.items() if amount}, tuple(answers))
 
 
 def _shortest(

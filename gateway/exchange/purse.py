@@ -131,6 +131,10 @@ class Purse:
         self._leases.settle(hold, amount, self._clock.monotonic())
         self.record(trace)
 
+    def charge(self, hold: Hold, amount: NanoDollars) -> None:
+        """End the hold of an attempt that failed; the call that it was for goes on."""
+        self._leases.settle(hold, amount, self._clock.monotonic())
+
     def record(self, trace: Trace) -> None:
         """Queue a trace for the next flush."""
         self._traces.append(trace)
@@ -256,12 +260,14 @@ class Purse:
         needs = [waiter.earmark.need for waiter in waiters]
         if not needs:
             return None
-        wishes = {key: self._leases[key].used for need in needs for key in need.amounts}
         asked_at = self._clock.monotonic()
         try:
             with anyio.fail_after(self._terms.ttl_s):
                 answer = await self._ledger.grant(
-                    self._replica, needs, wishes, self._terms.share_ppm
+                    self._replica,
+                    needs,
+                    self._leases.wishes(needs, asked_at),
+                    self._terms.share_ppm,
                 )
         except (LedgerUnavailable, TimeoutError) as error:
             self._lost(str(error) or "a grant was not answered in time")

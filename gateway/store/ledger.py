@@ -206,7 +206,8 @@ class _Asked(msgspec.Struct, frozen=True):
     @property
     def keys(self) -> list[BudgetKey]:
         """Every budget that a need falls under, once."""
-        return sorted({key for need in self.needs for key in need.amounts})
+        needed = {key for need in self.needs for key in need.amounts}
+        return sorted(needed | self.wishes.keys())
 
 
 def _expect_seen(replica: ReplicaId, sequence: int, last: int | None) -> None:
