@@ -6,6 +6,7 @@ GatewayError
 │   └── StateBusy             another gateway holds it
 ├── SchemaUnusable            the database's schema is newer, changed or half migrated
 ├── LedgerUnavailable         money can't be counted now, so nothing may be spent
+│   └── ReplicaRetired        its money was resolved by hand while it was away: never again
 └── UpstreamFailed            a provider did not answer as HTTP
     ├── UpstreamUnreachable   nothing was sent: certainly not billed
     ├── UpstreamLost          sent, then broken off: may have been billed
@@ -35,6 +36,10 @@ class SchemaUnusable(GatewayError):
 
 class LedgerUnavailable(GatewayError):
     """The ledger can't be reached or this replica's lease has ended: nothing may be admitted."""
+
+
+class ReplicaRetired(LedgerUnavailable):
+    """This replica was taken for dead and its unsettled money resolved by hand: it must end."""
 
 
 class UpstreamFailed(GatewayError):

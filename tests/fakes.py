@@ -15,7 +15,7 @@ from gateway.core.money import NanoDollars
 from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
 from gateway.core.traces import Trace
-from gateway.errors import GatewayError, LedgerUnavailable
+from gateway.errors import GatewayError, LedgerUnavailable, ReplicaRetired
 from gateway.exchange.ports import Instant
 from gateway.providers.adapter import Headers, PreparedRequest
 
@@ -52,8 +52,11 @@ class FakeLedger:
         self.traces: list[Trace] = []
         self.sequences: list[int] = []
         self.grants = self.renewals = self.asked = 0
+        self.recalls: list[tuple[BudgetKey, ...]] = []
         self.failure: LedgerUnavailable | None = None
         self.fails_after_commit = False
+        self.grant_is_lost = False
+        self.is_resolved = False
         self.gate = anyio.Event()
         self.gate.set()
 
@@ -85,6 +88,9 @@ class FakeLedger:
         decision = decide(needs, balances, wishes, share_ppm)
         for key, amount in decision.grants.items():
             self.leased[key] = self.leased.get(key, 0) + amount
+        if self.grant_is_lost:
+            self.grant_is_lost = False
+            raise LedgerUnavailable("the connection was lost before the answer")
         return GrantAnswer(decision, balances)
 
     async def flush(
@@ -99,12 +105,19 @@ class FakeLedger:
             self.sequences.append(sequence)
             for line in lines:
                 self.spent[line.key] = self.spent.get(line.key, 0) + line.spent
-                self.leased[line.key] = self.leased.get(line.key, 0) - line.lease_ended
+                left = self.leased.get(line.key, 0) - line.lease_ended
+                self.leased[line.key] = left if line.lease_left is None else line.lease_left
                 self.overshoot[line.key] = self.overshoot.get(line.key, 0) + line.overshoot
             self.traces.extend(traces)
         if self.fails_after_commit:
             self.fails_after_commit = False
             raise LedgerUnavailable("the connection was lost in the middle of the commit")
+        if self.is_resolved:
+            raise ReplicaRetired("resolved by hand")
+
+    async def recall(self, replica: ReplicaId, keys: Sequence[BudgetKey]) -> None:
+        await self._turn()
+        self.recalls.append(tuple(keys))
 
     async def renew(self, replica: ReplicaId) -> None:
         await self._turn()

@@ -106,6 +106,10 @@ class Ledger(Protocol):
         """Lease more to a replica, in one transaction, budgets locked in id order."""
         ...
 
+    async def recall(self, replica: ReplicaId, keys: Sequence[BudgetKey]) -> None:
+        """Ask the other replicas to give back what they don't hold of some budgets."""
+        ...
+
     async def flush(
         self,
         replica: ReplicaId,
@@ -115,7 +119,8 @@ class Ledger(Protocol):
     ) -> None:
         """Book spend and keep its traces, in one transaction. A sequence seen before does nothing.
 
-        Renews the replica as well.
+        Renews the replica as well. Raises ReplicaRetired, after it did so, for one whose money was
+        resolved by hand.
         """
         ...
 

@@ -1,25 +1,25 @@
-"""This replica's leases and holds: asks for more when short, queues the flush, fences itself.
+"""This replica's leases and holds: holds from memory where they suffice, and asks where they don't.
 
-Holding is memory alone where the leases suffice. Everything that awaits, to be granted more, to
-flush and to renew, is done by one task each, so that needs are coalesced and a flush is never sent
-beside another. A replica whose lease has ended on its own monotonic clock, counted from before the
-request that renewed it, admits nothing until it is renewed (`docs/guarantees.md`).
+What has to ask waits for one task that asks for all of them at once. What is refused because the money
+lies idle elsewhere, on its way back or with another replica, is asked for once more when that had
+time to come; it is refused then, with the numbers (`docs/guarantees.md`).
 """
 
-from collections import deque
 from collections.abc import Sequence, Set
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from gateway.core.budget import (
     BudgetKey,
+    Decision,
     Earmark,
-    FlushLine,
     GrantAnswer,
     Hold,
     Leases,
+    Need,
     Scope,
     Short,
 )
@@ -27,15 +27,13 @@ from gateway.core.ids import ReplicaId
 from gateway.core.money import NanoDollars
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
+from gateway.exchange import fence, flushing
+from gateway.exchange.fence import Fence
+from gateway.exchange.flushing import Flusher
 from gateway.exchange.ports import Clock, Ledger
 
-FLUSH_EVERY_S = 0.05
-FLUSH_AT_TRACES = 500
-MOST_TRACES = 20_000
-"""Traces that wait beyond this while the database is away are dropped and counted; money never."""
-_RETRY_S = 0.25
-_MOST_WAIT_S = 0.25
-"""How long a refusal may wait for money that is on its way back."""
+_RECALL_S = 0.04
+"""How long a refusal waits for money that other replicas were asked to give back."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -49,32 +47,24 @@ class Terms(msgspec.Struct, frozen=True):
     share_ppm: int
 
 
-class Witness(Protocol):
+class Witness(fence.Witness, flushing.Witness, Protocol):
     """Who is told what the purse sees, for metrics and logs."""
 
     def lease_waited(self, seconds: float) -> None: ...
-    def traces_queued(self, count: int) -> None: ...
-    def traces_dropped(self, count: int) -> None: ...
-    def ledger_lost(self, reason: str) -> None: ...
-    def ledger_back(self) -> None: ...
 
 
 class _Waiter:
-    """A call that waits for a grant."""
+    """A call that waits for a grant. While it is put off it has no earmark."""
 
-    def __init__(self, earmark: Earmark) -> None:
-        self.earmark = earmark
+    def __init__(self, keys: tuple[BudgetKey, ...], amount: NanoDollars, earmark: Earmark) -> None:
+        self.keys = keys
+        self.amount = amount
+        self.earmark: Earmark | None = earmark
+        self.short_of: BudgetKey | None = None
+        """What it was put off for: it is asked for once more, and not again."""
         self.answered = anyio.Event()
         self.answer: Hold | Short | LedgerUnavailable | None = None
         self.has_left = False
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    """A flush under way: kept until its commit is certain, and repeated under the same number."""
-
-    sequence: int
-    lines: list[FlushLine]
-    traces: list[Trace]
 
 
 class Purse:
@@ -89,28 +79,27 @@ class Purse:
         self._terms = terms
         self._witness = witness
         self._leases = Leases()
+        self._fence = Fence(clock, terms.ttl_s, witness)
+        self._flusher = Flusher(ledger, replica, clock, self._leases, self._fence, witness)
         self._waiting: list[_Waiter] = []
+        self._put_off: set[_Waiter] = set()
+        self._recalled_at: dict[BudgetKey, float] = {}
         self._is_wanted = anyio.Event()
-        self._traces: deque[Trace] = deque()
-        self._closing: set[str] = set()
-        self._recalled: set[BudgetKey] = set()
-        self._sequence = 0
-        self._batch: _Batch | None = None
-        self._renewed_at = clock.monotonic()
-        self._lease_ends_at = self._renewed_at + terms.ttl_s
-        self._is_lost = False
-        self._is_full = anyio.Event()
-        self._has_flushed = anyio.Event()
 
     @property
     def can_admit(self) -> bool:
         """Whether this replica's lease still runs."""
-        return self._clock.monotonic() < self._lease_ends_at
+        return self._fence.is_open
+
+    @property
+    def retired(self) -> anyio.Event:
+        """Set when this replica may never admit again: it has to end."""
+        return self._fence.retired
 
     @property
     def waiting_traces(self) -> int:
         """How many traces wait for a flush."""
-        return len(self._traces)
+        return self._flusher.waiting_traces
 
     async def hold(self, keys: tuple[BudgetKey, ...], amount: NanoDollars) -> Hold | Short:
         """Hold an amount in every budget of a call, or say which budget lacks it.
@@ -118,18 +107,19 @@ class Purse:
         Raises:
             LedgerUnavailable: this replica's lease has ended, or the database can't be asked.
         """
-        if not self.can_admit:
+        if not self._fence.is_open:
             raise LedgerUnavailable("the ledger can't be reached; no call can be admitted")
         now = self._clock.monotonic()
         hold = self._leases.hold(keys, amount, now)
         if hold is not None:
             return hold
-        return await self._wait(_Waiter(self._leases.earmark(keys, amount, now)), now)
+        earmark = self._leases.earmark(keys, amount, now)
+        return await self._wait(_Waiter(keys, amount, earmark), now)
 
     def settle(self, hold: Hold, amount: NanoDollars, trace: Trace) -> None:
         """End a hold with what the call owes; its spend and its trace are flushed together."""
-        self._leases.settle(hold, amount, self._clock.monotonic())
-        self.record(trace)
+        self.charge(hold, amount)
+        self._flusher.record(trace)
 
     def charge(self, hold: Hold, amount: NanoDollars) -> None:
         """End the hold of an attempt that failed; the call that it was for goes on."""
@@ -137,12 +127,7 @@ class Purse:
 
     def record(self, trace: Trace) -> None:
         """Queue a trace for the next flush."""
-        self._traces.append(trace)
-        if len(self._traces) > MOST_TRACES:
-            self._traces.popleft()
-            self._witness.traces_dropped(1)
-        elif len(self._traces) == FLUSH_AT_TRACES:
-            self._is_full.set()
+        self._flusher.record(trace)
 
     def remaining(self, key: BudgetKey) -> int | None:
         """Return what a budget has left as far as this replica knows; None where it has no cap.
@@ -154,14 +139,14 @@ class Purse:
 
     def available(self, key: BudgetKey) -> int:
         """Return what a new call could hold of a budget without asking, nothing below zero."""
-        return max(0, self._leases[key].available)
+        return self._leases.slack(key)
 
     def lower(self, key: BudgetKey, cap: NanoDollars) -> None:
         """Recall what was granted under a higher cap than a call now sets, before it can be held."""
         lease = self._leases[key]
         if lease.cap is None or cap < lease.cap:
             lease.cap = cap
-            self._recall([key])
+            self._flusher.recall([key])
 
     def recall(self) -> None:
         """Give back all that no call holds: caps have changed, so what is needed is asked for anew.
@@ -169,26 +154,26 @@ class Purse:
         Runs are left alone: their caps are lowered by their calls.
         """
         leased = [key for key, lease in self._leases.items() if lease.leased]
-        self._recall([key for key in leased if key.scope is not Scope.RUN])
+        self._flusher.recall([key for key in leased if key.scope is not Scope.RUN])
 
-    def _recall(self, keys: Sequence[BudgetKey]) -> None:
-        for key in keys:
-            self._leases.recall(key)
-        self._recalled.update(keys)
-        self._is_full.set()
+    def give_back(self, keys: Sequence[BudgetKey]) -> None:
+        """Give back what no call holds of some budgets: another replica lacks it."""
+        self._flusher.recall([key for key in keys if self._leases.slack(key)])
 
     def close_run(self, run: str) -> None:
         """Give a closed run's lease back with the next flush."""
-        self._closing.add(run)
+        self._flusher.close_run(run)
 
     async def run(self) -> None:
         """Grant, flush and renew until cancelled."""
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._grant_forever)
-                group.start_soon(self._flush_forever)
+                group.start_soon(self._grant_forever, group)
+                group.start_soon(self._flusher.run)
         finally:
-            self._fail(self._waiting, LedgerUnavailable("the gateway stops"))
+            left = [*self._waiting, *self._put_off]
+            self._put_off.clear()
+            self._fail(left, LedgerUnavailable("the gateway stops"))
 
     async def drain(self) -> None:
         """Flush everything and give every lease back. Call it when no call runs and `run` ended.
@@ -196,13 +181,7 @@ class Purse:
         Raises:
             LedgerUnavailable: the database is away; the leases will be reclaimed as unsettled.
         """
-        while True:
-            if self._batch is None:
-                lines = self._leases.draw(self._clock.monotonic(), everything=True)
-                if not lines and not self._traces:
-                    return
-                self._batch = self._next_batch(lines)
-            await self._send(self._batch)
+        await self._flusher.drain()
 
     async def _wait(self, waiter: _Waiter, asked_at: float) -> Hold | Short:
         self._waiting.append(waiter)
@@ -227,83 +206,92 @@ class Purse:
             self._leases.release(waiter.answer, self._clock.monotonic())
         elif waiter.answer is None:
             waiter.has_left = True
-            self._leases.forget(waiter.earmark)
+            self._unmark(waiter)
 
-    async def _grant_forever(self) -> None:
+    def _unmark(self, waiter: _Waiter) -> None:
+        if waiter.earmark is not None:
+            self._leases.forget(waiter.earmark)
+            waiter.earmark = None
+
+    async def _grant_forever(self, group: TaskGroup) -> NoReturn:
         while True:
             await self._is_wanted.wait()
             self._is_wanted = anyio.Event()
             waiters, self._waiting = self._waiting, []
             try:
-                await self._grant([waiter for waiter in waiters if not waiter.has_left])
+                put_off = await self._grant([each for each in waiters if not each.has_left])
+                self._put_off.update(put_off)
+                if put_off:
+                    group.start_soon(self._ask_again, put_off)
             finally:
                 self._fail(waiters, LedgerUnavailable("the gateway stops"))
 
-    async def _grant(self, waiters: list[_Waiter]) -> None:
-        """Get some calls what they lack, and answer each of them.
+    async def _grant(self, waiters: list[_Waiter]) -> list[_Waiter]:
+        """Get some calls what they lack and answer them; return those that are to be asked for again.
 
-        Who is short of what this replica is just giving back is asked for once more, after it went.
+        These keep nothing meanwhile, so that two replicas which wait for each other's money don't
+        both keep it.
         """
-        coming = self._coming_back()
-        answer = await self._ask(waiters)
+        asked = [(waiter, waiter.earmark.need) for waiter in waiters if waiter.earmark is not None]
+        coming = self._flusher.coming_back()
+        answer = await self._ask([need for _, need in asked])
         if answer is None:
-            return
-        again = self._answer(waiters, answer, coming | self._coming_back())
-        if again:
-            await self._gone_back()
-            answer = await self._ask(again)
-            if answer is not None:
-                self._answer(again, answer, frozenset())
+            self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
+            return []
+        coming |= self._flusher.coming_back()
+        put_off = []
+        for (waiter, need), short in zip(asked, answer.decision.answers, strict=True):
+            is_hopeful = short is not None and waiter.short_of is None
+            if short is not None and is_hopeful and self._may_come(short, need, answer, coming):
+                waiter.short_of = short.key
+                put_off.append(waiter)
+            else:
+                self._answer(waiter, short)
+        for waiter in put_off:
+            self._unmark(waiter)
+        return put_off
 
-    async def _ask(self, waiters: list[_Waiter]) -> GrantAnswer | None:
-        """Ask for what some calls lack, in one round trip; None if it failed and they were told."""
-        needs = [waiter.earmark.need for waiter in waiters]
+    async def _ask(self, needs: list[Need]) -> GrantAnswer | None:
+        """Ask for what some calls lack, at once; None if that failed.
+
+        If it did, something may have been granted that nobody heard of: the next flush tells.
+        """
         if not needs:
-            return None
+            return GrantAnswer(Decision({}, ()), {})
         asked_at = self._clock.monotonic()
+        wishes = self._leases.wishes(needs, asked_at)
         try:
             with anyio.fail_after(self._terms.ttl_s):
-                answer = await self._ledger.grant(
-                    self._replica,
-                    needs,
-                    self._leases.wishes(needs, asked_at),
-                    self._terms.share_ppm,
-                )
+                await self._flusher.reconciled()
+                answer = await self._granted(needs, wishes)
         except (LedgerUnavailable, TimeoutError) as error:
-            self._lost(str(error) or "a grant was not answered in time")
-            self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
+            self._fence.lost(str(error) or "a grant was not answered in time")
             return None
-        self._renewed(asked_at)
+        if answer.decision.grants:
+            self._fence.renewed(asked_at)
+        self._fence.heard()
         self._leases.granted(answer.decision, answer.balances)
         return answer
 
-    def _answer(
-        self, waiters: list[_Waiter], answer: GrantAnswer, coming: Set[BudgetKey]
-    ) -> list[_Waiter]:
-        """Answer waiting calls, but for those that are short of what is `coming` back: return them."""
-        now = self._clock.monotonic()
-        again = []
-        for waiter, short in zip(waiters, answer.decision.answers, strict=True):
-            if waiter.has_left:
-                continue
-            if short is not None and short.key in coming:
-                again.append(waiter)
-                continue
-            hold = self._leases.complete(waiter.earmark, now)
-            waiter.answer = hold if hold is not None else self._lacking(waiter.earmark, short)
-            waiter.answered.set()
-        return again
+    async def _granted(self, needs: list[Need], wishes: dict[BudgetKey, int]) -> GrantAnswer:
+        self._flusher.is_granting = True
+        is_heard = False
+        try:
+            answer = await self._ledger.grant(self._replica, needs, wishes, self._terms.share_ppm)
+            is_heard = True
+        finally:
+            self._flusher.is_granting = False
+            if not is_heard:
+                self._flusher.doubt(wishes)
+        return answer
 
-    def _coming_back(self) -> set[BudgetKey]:
-        """Return the budgets that the database takes for leased, though this replica is done with it."""
-        lines = () if self._batch is None else self._batch.lines
-        return {line.key for line in lines if line.lease_ended > line.spent} | self._recalled
-
-    async def _gone_back(self) -> None:
-        with anyio.move_on_after(_MOST_WAIT_S):
-            while self._coming_back():
-                self._is_full.set()
-                await self._has_flushed.wait()
+    def _answer(self, waiter: _Waiter, short: Short | None) -> None:
+        earmark, waiter.earmark = waiter.earmark, None
+        if earmark is None:  # it has left
+            return
+        hold = self._leases.complete(earmark, self._clock.monotonic())
+        waiter.answer = hold if hold is not None else self._lacking(earmark, short)
+        waiter.answered.set()
 
     def _lacking(self, earmark: Earmark, short: Short | None) -> Short:
         """Return what a refused call is told: what is left, with what this replica has for it."""
@@ -312,62 +300,47 @@ class Purse:
             short = Short(key, 0, self._leases[key].cap or 0)
         return Short(short.key, short.left + max(0, self._leases[short.key].available), short.cap)
 
+    def _may_come(
+        self, short: Short, need: Need, answer: GrantAnswer, coming: Set[BudgetKey]
+    ) -> bool:
+        """Return whether what a call lacks is on its way, or may be idle with other replicas."""
+        if short.key in coming:
+            return True
+        ours = self._leases.leased(short.key) + self._flusher.ending(short.key)
+        theirs = answer.balances[short.key].leased - ours
+        return short.left + theirs >= need.amounts[short.key]
+
+    async def _ask_again(self, waiters: list[_Waiter]) -> None:
+        """Ask once more for what some calls lack, after money had time to come back."""
+        lacking = {waiter.short_of for waiter in waiters if waiter.short_of is not None}
+        if lacking & self._flusher.coming_back():
+            await self._flusher.gone_back()
+        else:
+            await self._recall_theirs(lacking)
+        now = self._clock.monotonic()
+        for waiter in waiters:
+            self._put_off.discard(waiter)
+            if not waiter.has_left:
+                waiter.earmark = self._leases.earmark(waiter.keys, waiter.amount, now)
+                self._waiting.append(waiter)
+        self._is_wanted.set()
+
+    async def _recall_theirs(self, keys: Set[BudgetKey]) -> None:
+        """Have the other replicas give back what they can, and give them the time; not too often."""
+        now = self._clock.monotonic()
+        recent = {key: at for key, at in self._recalled_at.items() if now - at < _RECALL_S}
+        fresh = sorted(keys - recent.keys())
+        self._recalled_at = recent | dict.fromkeys(fresh, now)
+        try:
+            if fresh:
+                await self._ledger.recall(self._replica, fresh)
+        except LedgerUnavailable as error:
+            self._fence.lost(str(error))
+        await anyio.sleep(_RECALL_S)
+
     def _fail(self, waiters: list[_Waiter], error: LedgerUnavailable) -> None:
         for waiter in waiters:
-            if waiter.answer is None and not waiter.has_left:
-                self._leases.forget(waiter.earmark)
+            if waiter.answer is None and not waiter.has_left and waiter not in self._put_off:
+                self._unmark(waiter)
                 waiter.answer = error
                 waiter.answered.set()
-
-    async def _flush_forever(self) -> None:
-        while True:
-            with anyio.move_on_after(FLUSH_EVERY_S):
-                await self._is_full.wait()
-            self._is_full = anyio.Event()
-            try:
-                await self._flush_or_renew()
-            except LedgerUnavailable as error:
-                self._lost(str(error))
-                await anyio.sleep(_RETRY_S)
-
-    async def _flush_or_renew(self) -> None:
-        now = self._clock.monotonic()
-        if self._batch is None:
-            lines = self._leases.draw(now, closing=frozenset(self._closing))
-            self._closing.clear()
-            self._recalled.clear()
-            if lines or self._traces:
-                self._batch = self._next_batch(lines)
-        if self._batch is not None:
-            await self._send(self._batch)
-        elif now - self._renewed_at >= self._terms.ttl_s / 3:
-            await self._ledger.renew(self._replica)
-            self._renewed(now)
-
-    def _next_batch(self, lines: list[FlushLine]) -> _Batch:
-        count = min(len(self._traces), FLUSH_AT_TRACES * 4)
-        self._sequence += 1
-        return _Batch(self._sequence, lines, [self._traces.popleft() for _ in range(count)])
-
-    async def _send(self, batch: _Batch) -> None:
-        sent_at = self._clock.monotonic()
-        await self._ledger.flush(self._replica, batch.sequence, batch.lines, batch.traces)
-        self._batch = None
-        self._has_flushed.set()
-        self._has_flushed = anyio.Event()
-        self._renewed(sent_at)
-        self._witness.traces_queued(len(self._traces))
-
-    def _renewed(self, asked_at: float) -> None:
-        """Note that the database answered a request that was sent at `asked_at`."""
-        if asked_at > self._renewed_at:
-            self._renewed_at = asked_at
-            self._lease_ends_at = asked_at + self._terms.ttl_s
-        if self._is_lost:
-            self._is_lost = False
-            self._witness.ledger_back()
-
-    def _lost(self, reason: str) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            self._witness.ledger_lost(reason)

@@ -23,6 +23,7 @@ from gateway.store.notices import (
     CapsChanged,
     KillOff,
     KillOn,
+    Recalled,
     RunClosed,
     TokensChanged,
     parse,
@@ -137,6 +138,10 @@ class Signals:
             case RunClosed(run):
                 self._runs.closed(run)
                 self._purse.close_run(run)
+            case Recalled(replica, keys):
+                if replica != self._replica:
+                    self._purse.give_back(keys)
+                return
             case None:
                 return  # of another release: the poll reads what it was about
             case notice:

@@ -23,24 +23,20 @@ from gateway.core.budget import (
 from gateway.core.ids import ReplicaId
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
-from gateway.store.database import Connection, Database, Record
+from gateway.store.database import Database, Record
 from gateway.store.limits import SHARE_CAPS, budget_key
-from gateway.store.replicas import ReplicaStore, not_live, revive
-from gateway.store.runs import count_calls
-from gateway.store.traces import insert
+from gateway.store.notices import CHANNEL, SEND_EACH, recalls
+from gateway.store.replicas import ReplicaStore, not_live, retired
+from gateway.store.runs import calls_of_runs
+from gateway.store.traces import rows
 
-LOCK_FOR_GRANT: Final = """
-WITH renewed AS (
-    UPDATE replica SET seen_at = now() WHERE id = $1 AND state = 'live' RETURNING id
-)
-SELECT b.id, scope, scope_id, time_window, period_start,
+FOR_GRANT: Final = """
+SELECT scope, scope_id, time_window, period_start,
        b.cap_nusd, b.spent_nusd, b.leased_nusd, b.unsettled_nusd, b.is_closed
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
      AS wanted (scope, scope_id, time_window, period_start)
 JOIN budget b USING (scope, scope_id, time_window, period_start)
-WHERE EXISTS (SELECT FROM renewed)
-ORDER BY b.id FOR UPDATE OF b"""
-"""The replica first: a condition without columns is tested before any budget is read or locked."""
+WHERE EXISTS (SELECT FROM replica WHERE id = $1 AND state = 'live')"""
 BALANCES: Final = """
 SELECT scope, scope_id, time_window, period_start,
        CASE WHEN b.id IS NULL THEN c.cap_nusd ELSE b.cap_nusd END AS cap_nusd,
@@ -60,50 +56,13 @@ LEFT JOIN budget_cap c USING (scope, scope_id, time_window)
 WHERE scope <> 'run'
 ORDER BY 1, 2, 3, 4
 ON CONFLICT DO NOTHING"""
-GRANT: Final = """
-WITH granted AS (
-    SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS g (budget_id, amount)
-), counted AS (
-    UPDATE budget b SET leased_nusd = b.leased_nusd + g.amount
-    FROM granted g WHERE b.id = g.budget_id
-)
-INSERT INTO lease AS l (replica_id, budget_id, amount_nusd)
-SELECT $1, budget_id, amount FROM granted
-ON CONFLICT (replica_id, budget_id) DO UPDATE SET amount_nusd = l.amount_nusd + excluded.amount_nusd"""
+GRANT: Final = "SELECT * FROM ledger_grant($1, $2, $3, $4, $5, $6)"
+FLUSH: Final = "SELECT ledger_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+TRIES: Final = 20
+"""Each of them fails only because another replica was granted something meanwhile."""
 
-ADVANCE: Final = """
-UPDATE replica SET sequence = $2, seen_at = now() WHERE id = $1 AND sequence = $2 - 1
-RETURNING state"""
-SEQUENCE: Final = "SELECT sequence FROM replica WHERE id = $1"
-BOOK: Final = """
-WITH line AS (
-    SELECT scope, scope_id, time_window, period_start,
-           sum(spent)::bigint AS spent, sum(ended)::bigint AS ended, sum(overshoot)::bigint AS overshoot
-    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[],
-                $6::bigint[], $7::bigint[], $8::bigint[])
-         AS l (scope, scope_id, time_window, period_start, spent, ended, overshoot)
-    GROUP BY 1, 2, 3, 4
-), locked AS MATERIALIZED (
-    SELECT b.id, line.spent, line.ended, line.overshoot
-    FROM line JOIN budget b USING (scope, scope_id, time_window, period_start)
-    ORDER BY b.id FOR UPDATE OF b
-), part AS MATERIALIZED (
-    SELECT k.id, k.spent, k.overshoot, l.amount_nusd AS leased,
-           least(k.ended, coalesce(l.amount_nusd, 0)) AS ended
-    FROM locked k LEFT JOIN lease l ON l.replica_id = $1 AND l.budget_id = k.id
-), shrunk AS (
-    UPDATE lease l SET amount_nusd = l.amount_nusd - p.ended
-    FROM part p WHERE l.replica_id = $1 AND l.budget_id = p.id AND p.ended < p.leased
-), gone AS (
-    DELETE FROM lease l USING part p
-    WHERE l.replica_id = $1 AND l.budget_id = p.id AND p.ended = p.leased
-)
-UPDATE budget b
-SET spent_nusd = b.spent_nusd + p.spent,
-    leased_nusd = b.leased_nusd - p.ended,
-    overshoot_nusd = b.overshoot_nusd + p.overshoot
-FROM part p WHERE b.id = p.id"""
 
+IS_LIVE: Final = "SELECT id FROM replica WHERE id = $1 AND state = 'live'"
 
 NOTHING: Final = Balance(cap=0, spent=0, leased=0, unsettled=0)
 """What there is of a run that was never opened."""
@@ -126,20 +85,25 @@ class LedgerStore:
         wishes: Mapping[BudgetKey, int],
         share_ppm: int,
     ) -> GrantAnswer:
-        """Lease more to a replica and renew it, in one transaction, budgets locked in id order.
+        """Lease more to a replica and renew it, where anything is granted.
 
-        Four round trips, but for the first call of a period, which makes its budgets' rows. A run
-        that was never opened has nothing to grant. A replica that isn't live is granted nothing:
-        it raises LedgerUnavailable until it is renewed.
+        Two round trips, but for the first call of a period, which makes its budgets' rows, and where
+        another replica is quicker. What is granted is decided on balances that nobody has locked,
+        and done only where it still fits. A run that was never opened has nothing to grant. A
+        replica that isn't live is granted nothing: it raises LedgerUnavailable until it is renewed.
         """
         asked = _Asked(replica, tuple(needs), wishes, share_ppm)
-        answer = await self._grant(asked) if asked.keys else GrantAnswer(Decision({}, ()), {})
-        if answer is None:
-            await self._open_periods(asked.keys)
-            answer = await self._grant(asked, is_last=True)
-        if answer is None:
-            raise not_live(replica)
-        return answer
+        balances = await self._found(asked) if asked.keys else {}
+        for _ in range(TRIES):
+            decision = decide(asked.needs, balances, asked.wishes, share_ppm)
+            if not decision.grants:
+                return GrantAnswer(decision, balances)
+            found = await self._lease(replica, decision)
+            if found is None:
+                return GrantAnswer(decision, balances)
+            balances = {**balances, **found}
+            asked = _Asked(replica, asked.needs, {}, share_ppm)  # what is scarce is for needs alone
+        raise LedgerUnavailable("too many replicas ask for the same budgets at once")
 
     async def flush(
         self,
@@ -148,23 +112,35 @@ class LedgerStore:
         lines: Sequence[FlushLine],
         traces: Sequence[Trace],
     ) -> None:
-        """Book spend, keep its traces and renew, in one transaction. One seen before does nothing.
+        """Book spend, keep its traces and renew, in one statement. One seen before only renews.
 
         Sequences of a replica are 1, 2, 3 and so on. A gap raises LedgerUnavailable: what is
-        missing was flushed into a database that this one is an older copy of.
+        missing was flushed into a database that this one is an older copy of. What is flushed by a
+        replica whose unsettled money was resolved by hand is booked, and raises ReplicaRetired.
         """
-        async with self._database.transaction() as connection:
-            state = await connection.fetchval(ADVANCE, replica, sequence)
-            if state is None:
-                _expect_seen(replica, sequence, await connection.fetchval(SEQUENCE, replica))
-                return
-            if state == "reclaimed":
-                await revive(connection, replica)
-            if lines:
-                await _book(connection, replica, lines)
-            if traces:
-                await insert(connection, traces)
-                await count_calls(connection, traces)
+        state = await self._database.fetch_value(
+            FLUSH,
+            replica,
+            sequence,
+            *_columns([line.key for line in lines]),
+            [line.spent for line in lines],
+            [line.lease_ended for line in lines],
+            [line.lease_left for line in lines],
+            [line.overshoot for line in lines],
+            *calls_of_runs(traces),
+            rows(traces),
+        )
+        if state == "gap":
+            message = f"the database lacks flushes of replica {replica} before {sequence}"
+            raise LedgerUnavailable(
+                f"{message}: it was restored from an older copy; restart the gateway"
+            )
+        if state == "resolved":
+            raise retired(replica)
+
+    async def recall(self, replica: ReplicaId, keys: Sequence[BudgetKey]) -> None:
+        """Ask the other replicas to give back what they don't hold of some budgets."""
+        await self._database.execute(SEND_EACH, CHANNEL, recalls(replica, keys))
 
     async def balances(self, keys: Sequence[BudgetKey]) -> Mapping[BudgetKey, Balance]:
         """Return budgets as they stand, without locking or making any: for estimates."""
@@ -178,21 +154,33 @@ class LedgerStore:
             await connection.execute(SHARE_CAPS)
             await connection.execute(OPEN_PERIODS, *_columns(keys))
 
-    async def _grant(self, asked: "_Asked", *, is_last: bool = False) -> GrantAnswer | None:
-        """Decide and grant. None: rows are missing, or at `is_last`, the replica isn't live."""
-        async with self._database.transaction() as connection:
-            found = await connection.fetch(LOCK_FOR_GRANT, asked.replica, *_columns(asked.keys))
-            if not found or (len(found) < len(asked.keys) and not is_last):
-                return None
-            rows = {budget_key(row): row for row in found}
-            balances = {key: _balance(rows[key]) if key in rows else NOTHING for key in asked.keys}
-            decision = decide(asked.needs, balances, asked.wishes, asked.share_ppm)
-            amounts = {rows[key]["id"]: amount for key, amount in decision.grants.items()}
-            if amounts:
-                await connection.execute(
-                    GRANT, asked.replica, list(amounts), list(amounts.values())
-                )
-        return GrantAnswer(decision, balances)
+    async def _found(self, asked: "_Asked") -> dict[BudgetKey, Balance]:
+        """Return the balances of every budget that is asked for; opens periods that are new."""
+        found = await self._database.fetch(FOR_GRANT, asked.replica, *_columns(asked.keys))
+        if len(found) < len(asked.keys):
+            await self._open_periods(asked.keys)
+            found = await self._database.fetch(FOR_GRANT, asked.replica, *_columns(asked.keys))
+        if not found:
+            await self._expect_live(asked.replica)
+        balances = dict.fromkeys(asked.keys, NOTHING)
+        return balances | {budget_key(row): _balance(row) for row in found}
+
+    async def _lease(
+        self, replica: ReplicaId, decision: Decision
+    ) -> dict[BudgetKey, Balance] | None:
+        """Grant what was decided, and return None; or the balances by which it does not fit."""
+        keys = sorted(decision.grants)
+        amounts = [decision.grants[key] for key in keys]
+        found = await self._database.fetch(GRANT, replica, *_columns(keys), amounts)
+        if not found:
+            raise not_live(replica)
+        if found[0]["is_granted"]:
+            return None
+        return {budget_key(row): _balance(row) for row in found}
+
+    async def _expect_live(self, replica: ReplicaId) -> None:
+        if await self._database.fetch_value(IS_LIVE, replica) is None:
+            raise not_live(replica)
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -208,25 +196,6 @@ class _Asked(msgspec.Struct, frozen=True):
         """Every budget that a need falls under, once."""
         needed = {key for need in self.needs for key in need.amounts}
         return sorted(needed | self.wishes.keys())
-
-
-def _expect_seen(replica: ReplicaId, sequence: int, last: int | None) -> None:
-    if last is None or last < sequence:
-        message = f"the database lacks flushes of replica {replica} before {sequence}"
-        raise LedgerUnavailable(
-            f"{message}: it was restored from an older copy; restart the gateway"
-        )
-
-
-async def _book(connection: Connection, replica: ReplicaId, lines: Sequence[FlushLine]) -> None:
-    await connection.execute(
-        BOOK,
-        replica,
-        *_columns([line.key for line in lines]),
-        [line.spent for line in lines],
-        [line.lease_ended for line in lines],
-        [line.overshoot for line in lines],
-    )
 
 
 def _columns(keys: Sequence[BudgetKey]) -> tuple[list[str], list[str], list[str], list[str]]:

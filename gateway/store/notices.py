@@ -4,16 +4,21 @@ A notice can be lost with its connection, so it makes things quick and nothing d
 of these states is also read again now and then.
 """
 
+from collections.abc import Sequence
 from typing import Final, assert_never
 from uuid import UUID
 
 import msgspec
 
-from gateway.core.ids import KillId, RunId
+from gateway.core.budget import BudgetKey
+from gateway.core.ids import KillId, ReplicaId, RunId
 from gateway.store.database import Connection
 
 CHANNEL: Final = "gateway"
 SEND: Final = "SELECT pg_notify($1, $2)"
+SEND_EACH: Final = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS p (payload)"
+_MOST_KEYS: Final = 20
+"""Budgets in one notice: PostgreSQL carries less than 8,000 bytes, and a key has at most some 300."""
 
 
 class KillOn(msgspec.Struct, frozen=True):
@@ -42,10 +47,17 @@ class RunClosed(msgspec.Struct, frozen=True):
     id: RunId
 
 
-Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed
+class Recalled(msgspec.Struct, frozen=True):
+    """A replica lacks money of some budgets: the others should give back what they don't hold."""
+
+    replica: ReplicaId
+    keys: tuple[BudgetKey, ...]
 
 
-def payload(notice: Notice) -> str:
+Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed | Recalled
+
+
+def payload(notice: Notice) -> str:  # noqa: PLR0911  # one arm a notice
     """Return a notice as it is sent."""
     match notice:
         case KillOn(id):
@@ -58,11 +70,13 @@ def payload(notice: Notice) -> str:
             return "tokens"
         case RunClosed(id):
             return f"runs:{id}"
+        case Recalled():
+            return f"recall:{msgspec.json.encode(notice).decode()}"
         case _:
             assert_never(notice)
 
 
-def parse(text: str) -> Notice | None:
+def parse(text: str) -> Notice | None:  # noqa: PLR0911  # one arm a notice
     """Return the notice in a payload, None for one of another release."""
     kind, _, name = text.partition(":")
     match kind:
@@ -74,13 +88,30 @@ def parse(text: str) -> Notice | None:
             return RunClosed(RunId(name))
         case "caps" | "tokens" if not name:
             return CapsChanged() if kind == "caps" else TokensChanged()
+        case "recall":
+            return _recalled(name)
         case _:
             return None
+
+
+def recalls(replica: ReplicaId, keys: Sequence[BudgetKey]) -> list[str]:
+    """Return the payloads that recall some budgets, in as few notices as hold them."""
+    return [
+        payload(Recalled(replica, tuple(keys[at : at + _MOST_KEYS])))
+        for at in range(0, len(keys), _MOST_KEYS)
+    ]
 
 
 async def notify(connection: Connection, notice: Notice) -> None:
     """Send a notice when the transaction that `connection` is in commits."""
     await connection.execute(SEND, CHANNEL, payload(notice))
+
+
+def _recalled(text: str) -> Recalled | None:
+    try:
+        return msgspec.json.decode(text, type=Recalled)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _is_id(text: str) -> bool:

@@ -14,28 +14,15 @@ import msgspec
 
 from gateway.core.budget import BudgetKey
 from gateway.core.ids import ReplicaId
-from gateway.errors import LedgerUnavailable
-from gateway.store.database import Connection, Database, Record
+from gateway.errors import LedgerUnavailable, ReplicaRetired
+from gateway.store.database import Database, Record
 from gateway.store.limits import budget_key
 
 REGISTER: Final = """
 INSERT INTO replica (id, role, version) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"""
 RENEW: Final = "UPDATE replica SET seen_at = now() WHERE id = $1 AND state = 'live'"
-REVIVE: Final = """
-UPDATE replica SET state = 'live', seen_at = now() WHERE id = $1 AND state = 'reclaimed'
-RETURNING id"""
-LEASE_AGAIN: Final = """
-WITH locked AS MATERIALIZED (
-    SELECT b.id, l.amount_nusd AS amount
-    FROM lease l JOIN budget b ON b.id = l.budget_id
-    WHERE l.replica_id = $1 AND l.state = 'unsettled'
-    ORDER BY b.id FOR UPDATE OF b
-), marked AS (
-    UPDATE lease SET state = 'leased' WHERE replica_id = $1 AND state = 'unsettled'
-)
-UPDATE budget b
-SET leased_nusd = b.leased_nusd + k.amount, unsettled_nusd = b.unsettled_nusd - k.amount
-FROM locked k WHERE b.id = k.id"""
+REVIVE: Final = "SELECT ledger_revive($1)"
+STATE: Final = "SELECT state FROM replica WHERE id = $1"
 LIVE: Final = """
 SELECT id, role, version, started_at, seen_at, now() AS now FROM replica WHERE state = 'live'
 ORDER BY started_at, id"""
@@ -108,8 +95,10 @@ class ReplicaStore:
     async def renew(self, replica: ReplicaId) -> None:
         """Say that a replica lives."""
         if await self._database.execute(RENEW, replica) == "UPDATE 0":
-            async with self._database.transaction() as connection:
-                await revive(connection, replica)
+            await self._database.execute(REVIVE, replica)
+            state = await self._database.fetch_value(STATE, replica)
+            if state != "live":
+                raise retired(replica) if state == "resolved" else not_live(replica)
 
     async def stop(self, replica: ReplicaId) -> None:
         """Say that a replica has ended cleanly, with all it spent settled and flushed.
@@ -117,8 +106,7 @@ class ReplicaStore:
         What is left of its leases was granted by a commit that it never heard of: it goes back.
         """
         async with self._database.transaction() as connection:
-            if await connection.fetchval(REVIVE, replica) is not None:
-                await connection.execute(LEASE_AGAIN, replica)
+            await connection.execute(REVIVE, replica)
             if await connection.execute(STOP, replica) != "UPDATE 0":
                 await connection.execute(RETURN_LEASES, replica)
 
@@ -153,13 +141,6 @@ class ReplicaStore:
         return reclaimed
 
 
-async def revive(connection: Connection, replica: ReplicaId) -> None:
-    """Bring a reclaimed replica back, in the transaction that `connection` is in."""
-    if await connection.fetchval(REVIVE, replica) is None:
-        raise not_live(replica)
-    await connection.execute(LEASE_AGAIN, replica)
-
-
 def silent(replicas: Iterable[Replica], now: datetime, ttl: timedelta) -> list[Replica]:
     """Return the replicas that have not been heard of for twice the life of a lease."""
     return [replica for replica in replicas if now - replica.seen_at > 2 * ttl]
@@ -168,6 +149,13 @@ def silent(replicas: Iterable[Replica], now: datetime, ttl: timedelta) -> list[R
 def not_live(replica: ReplicaId) -> LedgerUnavailable:
     """Return the failure of whoever speaks for a replica that isn't there."""
     return LedgerUnavailable(f"replica {replica} is not live in the database: renew it, or restart")
+
+
+def retired(replica: ReplicaId) -> ReplicaRetired:
+    """Return the failure of a replica that comes back to find its money resolved by hand."""
+    return ReplicaRetired(
+        f"replica {replica} was away and what it had leased was resolved by hand: it ends; start another"
+    )
 
 
 def _replica(row: Record) -> Replica:

@@ -6,7 +6,7 @@ and a closed run's budget grants nothing whatever a replica still believes.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -21,7 +21,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.traces import Trace
 from gateway.store import audit
 from gateway.store.audit import Action, Actor
-from gateway.store.database import Connection, Database, Record
+from gateway.store.database import Database, Record
 from gateway.store.limits import Amounts
 from gateway.store.minting import Mint
 from gateway.store.notices import RunClosed, notify
@@ -56,15 +56,6 @@ WHERE scope = 'run' AND scope_id = $1 AND time_window = 'total' AND period_start
 CLOSE: Final = """
 UPDATE run SET state = 'closed', closed_at = now() WHERE id = $1 AND state = 'open' RETURNING id"""
 CLOSED: Final = "SELECT id FROM run WHERE id = ANY ($1::uuid[]) AND state = 'closed'"
-COUNT_CALLS: Final = """
-WITH counted AS MATERIALIZED (
-    SELECT r.id, c.calls
-    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS c (project, name, calls)
-    JOIN run r USING (project, name)
-    ORDER BY r.id FOR NO KEY UPDATE OF r
-)
-UPDATE run r SET calls = r.calls + c.calls FROM counted c WHERE r.id = c.id"""
-
 SHOW: Final = """
 SELECT r.id, r.name, r.project, r.state, r.output_tokens_ceiling, r.labels, r.calls,
        r.opened_by, r.opened_at, r.closed_at,
@@ -274,16 +265,15 @@ class RunStore:
         return known
 
 
-async def count_calls(connection: Connection, traces: Sequence[Trace]) -> None:
-    """Count the calls of runs, refused ones aside, in the transaction that keeps their traces."""
+def calls_of_runs(traces: Iterable[Trace]) -> tuple[list[str], list[str], list[int]]:
+    """Return projects, run names and how many calls each has among some traces, refused ones aside."""
     counts = Counter(
         (trace.project, trace.run)
         for trace in traces
         if trace.run is not None and trace.outcome is not Outcome.REFUSED
     )
-    if counts:
-        projects, names = zip(*counts, strict=True)
-        await connection.execute(COUNT_CALLS, projects, names, list(counts.values()))
+    projects = [str(project) for project, _ in counts]
+    return projects, [str(name) for _, name in counts], list(counts.values())
 
 
 def _state(row: Record) -> RunState:

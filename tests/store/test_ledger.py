@@ -5,7 +5,7 @@ import random
 import anyio
 import pytest
 
-from gateway.core.budget import BudgetKey, Short
+from gateway.core.budget import BudgetKey, FlushLine, Short
 from gateway.core.ids import ReplicaId
 from gateway.core.limits import Run
 from gateway.core.money import NanoDollars
@@ -14,6 +14,8 @@ from gateway.errors import LedgerUnavailable
 from gateway.store.database import Database
 from gateway.store.ledger import LedgerStore
 from gateway.store.limits import LimitStore
+from gateway.store.notices import CHANNEL, Recalled, parse
+from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import NewRun, RunDefaults, RunStore
 from tests.store.made import (
     CALLER,
@@ -31,6 +33,7 @@ from tests.store.made import (
     run_key,
     trace,
 )
+from tests.waiting import eventually
 
 CAP = NanoDollars(1_000)
 WORKSPACE_MONTH = (MONTH.scope, MONTH.scope_id, MONTH.window)
@@ -342,3 +345,68 @@ async def test_runs_of_one_name_in_two_projects_have_caps_of_their_own(
     assert answer.decision.answers == (Short(run_key(one.id), 5, 5), None)
     await ledger.flush(replica, 1, [], [trace(run=name("r"), project="other")])
     assert [(await runs.show(p, name("r"))).calls for p in (DEFAULT, "other")] == [0, 1]
+
+
+async def test_a_grant_decided_on_an_old_balance_is_decided_again(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    """Between the look and the grant another replica may be quicker: every round is a race."""
+    others = [replica, *[await new_replica(database) for _ in range(3)]]
+    granted = []
+
+    async def ask(who: ReplicaId) -> None:
+        for _ in range(20):
+            answer = await ledger.grant(who, [need(30)], {MONTH: 200}, 900_000)
+            granted.append(answer.decision.grants.get(MONTH, 0))
+
+    async with anyio.create_task_group() as group:
+        for who in others:
+            group.start_soon(ask, who)
+    spent, leased, unsettled = await money(database)
+    assert (spent, leased, unsettled) == (0, sum(granted), 0)
+    assert CAP - 30 < leased <= CAP
+
+
+async def test_a_flush_that_says_what_is_left_takes_back_a_grant_that_was_never_heard_of(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    await ledger.grant(replica, [need(300)], {}, 0)
+    await ledger.grant(replica, [need(200)], {}, 0)  # its answer was lost
+    await ledger.flush(replica, 1, [FlushLine(MONTH, 100, 120, 0, lease_left=180)], [])
+    assert await money(database) == (100, 180, 0)
+    await ledger.flush(replica, 2, [FlushLine(MONTH, 0, 0, 0, lease_left=0)], [])
+    assert await money(database) == (100, 0, 0)
+
+
+async def test_what_is_left_of_a_lease_never_adds_to_it(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    await ledger.grant(replica, [need(300)], {}, 0)
+    await ledger.flush(replica, 1, [FlushLine(MONTH, 0, 0, 0, lease_left=400)], [])
+    await ledger.flush(replica, 2, [FlushLine(project_key("new"), 0, 0, 0, lease_left=5)], [])
+    assert await money(database) == (0, 300, 0)
+
+
+async def test_a_repeated_flush_renews_and_brings_a_reclaimed_replica_back(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    await ledger.grant(replica, [need(300)], {}, 0)
+    await ledger.flush(replica, 1, [line(100, 120)], [])
+    await ReplicaStore(database).reclaim_all_but(ReplicaId(MINT.id()))
+    assert await money(database) == (100, 0, 180)
+    await ledger.flush(replica, 1, [line(100, 120)], [])
+    assert await money(database) == (100, 180, 0)
+
+
+async def test_a_recall_is_heard_by_every_replica_with_its_budgets(
+    ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    keys = [MONTH, *(project_key("p" * 128 + str(number)) for number in range(60))]
+    heard: list[str] = []
+    async with database.direct() as connection:
+        await connection.add_listener(CHANNEL, lambda *args: heard.append(args[-1]))
+        await ledger.recall(replica, keys)
+        await eventually(lambda: len(heard) == 4)
+    notices = [parse(text) for text in heard]
+    assert all(isinstance(each, Recalled) and each.replica == replica for each in notices)
+    assert [key for each in notices for key in each.keys] == keys  # type: ignore[union-attr]

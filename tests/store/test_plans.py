@@ -4,7 +4,8 @@ The tables hold a past: ten thousand closed runs with their budgets, a hundred t
 thirty days, thousands of tokens.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +17,14 @@ from gateway.store import access, ledger, limits, replicas, runs
 from gateway.store.database import Connection, connect
 from gateway.store.traces import TraceFilter, listing
 from tests.postgres import Databases
-from tests.store.made import MINT, NOON, PEPPER
+from tests.store.made import MINT, NOON, PEPPER, trace
 
+AUTO_EXPLAIN = {
+    "log_min_duration": 0,
+    "log_nested_statements": "on",
+    "log_format": "json",
+    "log_level": "notice",
+}
 BIG = {"budget", "lease", "run", "trace", "token", "replica"}
 
 FILL = """
@@ -72,14 +79,37 @@ async def plan(connection: Connection, query: str, *arguments: object) -> list[M
     return list(nodes(explained["Plan"]))
 
 
+async def inner_plans(
+    connection: Connection, query: str, *arguments: object
+) -> list[Mapping[str, Any]]:
+    """Return the plans of the statements inside a function, as they are carried out."""
+    heard: list[str] = []
+
+    def hear(_: object, message: object) -> None:
+        heard.append(str(message))
+
+    await connection.execute("LOAD 'auto_explain'")
+    for name, value in AUTO_EXPLAIN.items():
+        await connection.execute(f"SET auto_explain.{name} = {value}")
+    connection.add_log_listener(hear)
+    async with connection.transaction():
+        await connection.fetch(query, *arguments)
+    connection.remove_log_listener(hear)
+    plans = [json.loads(message.partition("plan:")[2]) for message in heard]
+    return [node for one in plans for node in nodes(one["Plan"])]
+
+
 async def expect_indexes(connection: Connection, query: str, *arguments: object) -> None:
     """Fail where a big table is read from end to end."""
-    scans = [
+    assert scans(await plan(connection, query, *arguments)) == []
+
+
+def scans(plans: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [
         node["Relation Name"]
-        for node in await plan(connection, query, *arguments)
+        for node in plans
         if node["Node Type"] == "Seq Scan" and str(node["Relation Name"]).partition("_2")[0] in BIG
     ]
-    assert scans == []
 
 
 def four(*keys: tuple[str, str, str, str]) -> list[list[str]]:
@@ -90,39 +120,66 @@ async def test_statements_on_money_find_rows_by_index(connection: Connection):
     replica = MINT.id()
     run = str(await connection.fetchval("SELECT id FROM run LIMIT 1"))
     keys = four(("run", run, "total", ""), ("token", "t1", "day", "2026-05-01"))
-    amounts = [[1, 1]] * 3
-    await expect_indexes(connection, ledger.LOCK_FOR_GRANT, replica, *keys)
-    await expect_indexes(connection, ledger.GRANT, replica, [1, 2], [5, 5])
-    await expect_indexes(connection, ledger.ADVANCE, replica, 1)
-    await expect_indexes(connection, ledger.BOOK, replica, *keys, *amounts)
+    await expect_indexes(connection, ledger.FOR_GRANT, replica, *keys)
     await expect_indexes(connection, ledger.BALANCES, *keys)
     await expect_indexes(connection, replicas.RENEW, replica)
     await expect_indexes(connection, replicas.UNSETTLE, replica)
-    await expect_indexes(connection, runs.COUNT_CALLS, ["p1"], ["r1"], [1])
     await expect_indexes(connection, runs.FIND, "p1", "r1")
     await expect_indexes(connection, runs.LOWER_CAP, run, 1)
     await expect_indexes(connection, runs.CLOSED, [run, MINT.id()])
     await expect_indexes(connection, limits.SPEND, "2026-11-01", "2026-11-25", None, None)
 
 
-async def test_rows_are_locked_in_the_order_of_their_ids(connection: Connection):
-    """What else locks them in an order by chance, and a ring of waiters shows only by chance."""
-    replica = MINT.id()
-    keys = four(("run", "r", "total", ""), ("token", "t1", "day", "2026-05-01"))
-    for query, arguments, order in [
-        (ledger.LOCK_FOR_GRANT, (replica, *keys), "b.id"),
-        (ledger.BOOK, (replica, *keys, *[[1, 1]] * 3), "b.id"),
-        (replicas.UNSETTLE, (replica,), "b.id"),
-        (replicas.LEASE_AGAIN, (replica,), "b.id"),
-        (replicas.RETURN_LEASES, (replica,), "b.id"),
-        (runs.COUNT_CALLS, (["p1"], ["r1"], [1]), "r.id"),
-    ]:
-        [lock] = [
-            n for n in await plan(connection, query, *arguments) if n["Node Type"] == "LockRows"
-        ]
+def ordered(plans: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return by what the rows are sorted that each statement locks."""
+    orders = []
+    for lock in plans:
+        if lock["Node Type"] != "LockRows" or scans_one_row(lock):
+            continue
         [below] = [node for node in lock["Plans"] if node["Parent Relationship"] == "Outer"]
         assert below["Node Type"] in {"Sort", "Merge Join"}  # which comes out in its key's order
-        assert below.get("Sort Key", [order])[0].replace("_1.", ".") == order
+        orders.append(below.get("Sort Key", ["b.id"])[0].replace("_1.", "."))
+    return orders
+
+
+def scans_one_row(lock: Mapping[str, Any]) -> bool:
+    [below] = lock["Plans"]
+    return below["Node Type"].startswith("Index") and below["Index Name"].endswith("_pkey")
+
+
+async def test_the_ledgers_functions_find_rows_by_index_and_lock_them_in_one_order(
+    connection: Connection,
+):
+    """What else locks them in an order by chance, and a ring of waiters shows only by chance.
+
+    Six times, so that the plans which are made for any arguments are among them.
+    """
+    replica = MINT.id()
+    await connection.execute(
+        "INSERT INTO replica (id, role, version) VALUES ($1, 'all', '1')", replica
+    )
+    run = str(await connection.fetchval("SELECT id FROM run LIMIT 1"))
+    keys = four(("run", run, "total", ""), ("token", "t1", "day", "2026-05-01"))
+    for number in range(1, 8):
+        plans = await inner_plans(connection, ledger.GRANT, replica, *keys, [5, 5])
+        assert scans(plans) == []
+        assert ordered(plans) == ["b.id"]
+        calls = [["p1"], ["r1"], [1]]
+        booked = [replica, number, *keys, [1, 1], [2, 2], [None, 3], [0, 0], *calls, [trace()]]
+        plans = await inner_plans(connection, ledger.FLUSH, *booked)
+        assert scans(plans) == []
+        assert ordered(plans) == ["b.id", "r.id"]
+
+
+async def test_what_changes_the_leases_of_a_replica_locks_in_one_order(connection: Connection):
+    replica = MINT.id()
+    await connection.execute(
+        "INSERT INTO replica (id, role, version, state) VALUES ($1, 'all', '1', 'reclaimed')",
+        replica,
+    )
+    for query in (replicas.UNSETTLE, replicas.RETURN_LEASES):
+        assert ordered(await plan(connection, query, replica)) == ["b.id"]
+    assert ordered(await inner_plans(connection, replicas.REVIVE, replica)) == ["b.id"]
 
 
 async def test_listing_runs_reads_a_page_and_no_more(connection: Connection):

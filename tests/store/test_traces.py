@@ -11,7 +11,8 @@ from gateway.core.outcome import Outcome
 from gateway.core.refusal import Code
 from gateway.core.traces import Basis, Trace
 from gateway.store.database import Database
-from gateway.store.traces import COLUMNS, TraceFilter, TraceStore, insert, storable
+from gateway.store.traces import COLUMNS, TraceFilter, TraceStore, storable
+from tests.store import made
 from tests.store.made import DEFAULT, NOON, TODAY, trace
 
 
@@ -21,8 +22,7 @@ def traces(database: Database) -> TraceStore:
 
 
 async def keep(database: Database, *kept: Trace) -> None:
-    async with database.transaction() as connection:
-        await insert(connection, kept)
+    await made.keep(database, list(kept))
 
 
 async def found(traces: TraceStore, **wanted: object) -> list[str]:

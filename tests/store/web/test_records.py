@@ -12,8 +12,8 @@ from gateway.core.ids import ReplicaId
 from gateway.core.limits import KillScope
 from gateway.store.database import Database
 from gateway.store.replicas import Role
-from gateway.store.traces import insert
 from gateway.web.admin import Services
+from tests.store import made
 from tests.store.made import trace
 from tests.store.web.conftest import Clients
 
@@ -51,8 +51,7 @@ TRACE = [
 
 
 async def keep(database: Database, *rows: dict[str, object]) -> None:
-    async with database.transaction() as connection:
-        await insert(connection, [trace(**row) for row in rows])
+    await made.keep(database, [trace(**row) for row in rows])
 
 
 async def test_a_call_has_all_members_in_their_order(owner: httpx.AsyncClient, database: Database):

@@ -12,7 +12,8 @@ from gateway.core.money import NanoDollars
 from gateway.core.outcome import Outcome
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
-from gateway.exchange.purse import MOST_TRACES, Purse, Terms
+from gateway.exchange.flushing import MOST_TRACES
+from gateway.exchange.purse import Purse, Terms
 from tests.fakes import START, FakeClock, FakeLedger, FakeWitness
 from tests.waiting import eventually
 
@@ -280,3 +281,137 @@ async def test_traces_beyond_the_bound_are_dropped_and_counted_and_money_is_not(
         world.purse.record(trace(number))
     assert world.witness.names() == ["traces_dropped"] * 3
     assert world.purse.waiting_traces == MOST_TRACES
+
+
+async def others_lease(world: World, amount: int, key: BudgetKey = RUN) -> None:
+    world.ledger.leased[key] = world.ledger.leased.get(key, 0) + amount
+
+
+async def test_what_other_replicas_leave_idle_is_recalled_and_asked_for_once_more():
+    world = World(run=100)
+    await others_lease(world, 90)
+    async with world.running() as purse, anyio.create_task_group() as group:
+        group.start_soon(held, purse, 60)  # fails the test where it is short
+        await eventually(lambda: world.ledger.recalls == [(RUN,)])
+        world.ledger.leased[RUN] -= 90
+
+
+async def test_a_call_that_no_recall_could_help_is_refused_at_once():
+    world = World(run=100)
+    await others_lease(world, 40)
+    world.ledger.spent[RUN] = 30
+    async with world.running() as purse:
+        assert await purse.hold(BOTH, NanoDollars(80)) == Short(RUN, 30, 100)
+    assert world.ledger.recalls == []
+
+
+async def test_money_that_others_hold_is_asked_for_twice_and_no_more():
+    world = World(run=100)
+    await others_lease(world, 90)
+    async with world.running() as purse:
+        assert await purse.hold(BOTH, NanoDollars(60)) == Short(RUN, 10, 100)
+    assert world.ledger.grants == 2
+
+
+async def test_many_refusals_recall_the_others_once():
+    world = World(run=100)
+    await others_lease(world, 90)
+    async with world.running() as purse, anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(purse.hold, BOTH, NanoDollars(60))
+    assert len(world.ledger.recalls) <= 2
+
+
+async def test_while_refusals_wait_for_a_recall_others_are_granted():
+    world = World(run=100)
+    await others_lease(world, 90)
+    async with world.running() as purse, anyio.create_task_group() as group:
+        group.start_soon(purse.hold, BOTH, NanoDollars(60))
+        await eventually(lambda: len(world.ledger.recalls) == 1)
+        await purse.hold((MONTH,), NanoDollars(10))
+        assert world.ledger.grants == 2  # and not yet the third, of the call that was put off
+
+
+async def test_what_is_recalled_by_others_goes_back_but_for_what_calls_hold():
+    world = World(run=100, share_ppm=1_000_000)
+    async with world.running() as purse:
+        for _ in range(3):
+            await held(purse, 10)
+        before = world.ledger.leased[RUN]
+        purse.give_back([RUN])
+        await eventually(lambda: world.ledger.leased[RUN] == 30)
+        assert before > 30
+
+
+async def test_two_that_wait_for_each_others_money_don_t_both_keep_it():
+    world = World(run=100)
+    async with world.running() as purse:
+        hold = await held(purse, 50)
+        purse.settle(hold, NanoDollars(0), trace())
+        await others_lease(world, 50)
+        async with anyio.create_task_group() as group:
+            group.start_soon(purse.hold, BOTH, NanoDollars(80))
+            await eventually(lambda: len(world.ledger.recalls) == 1)
+            purse.give_back([RUN])  # the other one recalls as well
+            await eventually(lambda: world.ledger.leased[RUN] == 50)
+
+
+async def test_a_grant_that_was_done_and_not_heard_of_goes_back():
+    world = World(run=100)
+    async with world.running() as purse:
+        world.ledger.grant_is_lost = True
+        with pytest.raises(LedgerUnavailable):
+            await purse.hold(BOTH, NanoDollars(60))
+        assert world.ledger.leased[RUN] >= 60
+        assert isinstance(await purse.hold(BOTH, NanoDollars(100)), Hold)
+    assert world.ledger.leased[RUN] == 100
+
+
+async def test_a_flush_that_reconciles_is_booked_before_the_next_grant():
+    world = World(run=100)
+    async with world.running() as purse:
+        hold = await held(purse, 30)
+        world.ledger.grant_is_lost = True
+        with pytest.raises(LedgerUnavailable):
+            await purse.hold(BOTH, NanoDollars(60))
+        assert await purse.hold(BOTH, NanoDollars(80)) == Short(RUN, 70, 100)
+        purse.settle(hold, NanoDollars(30), trace())
+        assert isinstance(await purse.hold(BOTH, NanoDollars(70)), Hold)
+        await world.flushed()
+    assert (world.ledger.spent[RUN], world.ledger.leased[RUN]) == (30, 70)
+
+
+async def test_a_retired_replica_flushes_what_it_spent_and_never_admits_again():
+    world = World()
+    async with world.running() as purse:
+        hold = await held(purse, 40)
+        world.ledger.is_resolved = True
+        purse.settle(hold, NanoDollars(25), trace())
+        await purse.retired.wait()
+        assert world.ledger.spent[RUN] == 25
+        world.ledger.is_resolved = False
+        await world.flushed()
+        assert not purse.can_admit
+        with pytest.raises(LedgerUnavailable):
+            await purse.hold(BOTH, NanoDollars(1))
+
+
+async def test_a_failed_attempt_is_charged_without_a_trace():
+    world = World()
+    async with world.running() as purse:
+        hold = await held(purse, 40)
+        purse.charge(hold, NanoDollars(40))
+        await world.flushed()
+    assert world.ledger.spent == {MONTH: 40, RUN: 40}
+
+
+async def test_budgets_that_run_low_are_topped_up_with_another_call_s_grant():
+    other = BudgetKey(Scope.RUN, "other", Window.TOTAL, "")
+    world = World(run=10**9, month=10**9, share_ppm=500_000)
+    world.ledger.caps[other] = 10**9
+    async with world.running() as purse:
+        for _ in range(2):
+            await purse.hold((MONTH, other), NanoDollars(100))
+        before = world.ledger.leased[other]
+        await held(purse, 10)
+        assert world.ledger.leased[other] > before
