@@ -47,8 +47,6 @@ from gateway.web.ops import OpsApp
 from gateway.web.proxy import Proxy
 from gateway.web.services import Services
 
-POLL_S = 1.0
-"""How old a revoked token, a lifted kill switch or a closed run may be here without a notice."""
 CONNECTIONS = 512
 
 
@@ -170,7 +168,7 @@ def build(
         purse=purse,
         witness=telemetry,
         now=clock.utc,
-        poll_s=min(POLL_S, ttl_s / 3),
+        poll_s=ttl_s / 3,  # as often as a lease is renewed: only a lost notice waits so long
     )
 
     def ready() -> tuple[bool, str]:
