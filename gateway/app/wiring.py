@@ -43,7 +43,7 @@ from gateway.telemetry import Journal, Telemetry
 from gateway.telemetry.exposition import ConnectionState
 from gateway.web.admin import create
 from gateway.web.dispatch import Dispatch
-from gateway.web.ops import OpsApp
+from gateway.web.ops import OpsApp, OwnHealth, Ready
 from gateway.web.proxy import Proxy
 from gateway.web.services import Services
 
@@ -85,6 +85,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     app: Dispatch
     ops: OpsApp
+    ready: Ready
     today: Callable[[], date]
     """Today in the configured time zone."""
     trace_days: Callable[[], int]
@@ -191,7 +192,8 @@ def build(
             Proxy(pipeline, telemetry),
             create(_services(config, tables, pipeline, telemetry, clock)),
         ),
-        ops=OpsApp(telemetry.registry, ready),
+        ops=OpsApp(OwnHealth(telemetry.registry, ready)),
+        ready=ready,
         today=partial(_today, pipeline, clock),
         trace_days=lambda: settings.config.privacy.trace_days,
     )

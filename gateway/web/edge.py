@@ -102,13 +102,33 @@ class EdgeServer:
             with anyio.CancelScope(shield=True):
                 await self.stop(0.0)
 
+    async def drain(self) -> None:
+        """Return when every call that runs now has ended; what comes meanwhile is served too.
+
+        From now on each answer is the last on its connection, and says so. Bound the wait, or `stop`.
+        """
+        self._state.is_draining = True
+        for connection in tuple(self._state.connections):
+            if isinstance(connection, GuardedProtocol):
+                connection.conclude()
+        if running := tuple(self._state.tasks):
+            await asyncio.wait(running)
+
+    def leave_port(self) -> None:
+        """Take no further connection, so that another server can have the port; those open stay."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for sock in self._sockets:
+            sock.close()
+
     async def stop(self, grace_s: float) -> None:
         """Stop accepting, close idle connections, and let running calls end within `grace_s`.
 
         Then the rest is cancelled. May be called again while it runs: the shorter grace counts.
         """
         self._state.is_draining = True
-        self._close_listeners()
+        self.leave_port()
         for connection in tuple(self._state.connections):
             connection.shutdown()
         with anyio.move_on_after(grace_s):
@@ -142,18 +162,13 @@ class EdgeServer:
         date = format_datetime(self._now(), usegmt=True).encode()
         self._state.default_headers = [(b"date", date)]
 
-    def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
-        for sock in self._sockets:
-            sock.close()
 
-
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, is_shared: bool = False) -> list[socket.socket]:
     """Return a socket bound to each address of a host, all on one port; port 0 takes any free one.
 
-    An address that this machine does not have (IPv6, mostly) is left out.
+    An address that this machine does not have (IPv6, mostly) is left out. A port is shared
+    (SO_REUSEPORT: the kernel spreads connections over those that listen) only among sockets of one
+    user that all are made so, and fails for any other.
 
     Raises:
         OSError: the port is taken or not allowed, or no address of the host is this machine's.
@@ -163,7 +178,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     unusable: OSError | None = None
     for family, _, _, _, address in dict.fromkeys(addresses):
         try:
-            sockets.append(_bound(family, str(address[0]), port))
+            sockets.append(_bound(family, str(address[0]), port, is_shared=is_shared))
         except OSError as error:
             if error.errno not in _UNUSABLE_ADDRESS:
                 for sock in sockets:
@@ -177,10 +192,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bound(family: int, host: str, port: int) -> socket.socket:
+def _bound(family: int, host: str, port: int, *, is_shared: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))

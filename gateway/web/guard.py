@@ -190,11 +190,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
         self._disconnect()
 
-    def shutdown(self) -> None:
-        """Close the connection as soon as nothing is under way on it: at once, or after an answer."""
+    def conclude(self) -> None:
+        """Close the connection after the answer that is under way, or the next one."""
         if self._is_answering:
             self.cycle.keep_alive = False
-        elif self._phase is not _Phase.HEAD or not self._unparsed:
+
+    def shutdown(self) -> None:
+        """Close the connection as soon as nothing is under way on it: at once, or after an answer."""
+        self.conclude()
+        if self._is_answering:
+            return
+        if self._phase is not _Phase.HEAD or not self._unparsed:
             self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:

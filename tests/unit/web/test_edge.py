@@ -543,6 +543,50 @@ async def test_two_servers_share_a_loop_and_no_state():
             await one.connect()
 
 
+async def test_a_draining_server_serves_old_and_new_connections_and_closes_each_after_its_answer():
+    async with running() as edge:
+        idle = await edge.connect(GOOD)
+        await idle.answered()
+        busy = await edge.connect(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        await busy.until(b"first")
+        async with anyio.create_task_group() as group:
+            group.start_soon(edge.server.drain)
+            await until(lambda: edge.server._state.is_draining)
+            idle.send(GOOD)
+            for late in (idle, await edge.connect(GOOD)):
+                answered = await late.everything()
+                assert b"connection: close\r\n" in answered
+                assert answered.endswith(b"hello")
+            edge.app.may_end.set()
+            assert (await busy.everything()).endswith(b"4\r\nlast\r\n0\r\n\r\n")
+        assert edge.app.cancelled == 0
+
+
+async def test_a_drain_waits_for_what_ran_when_it_began_and_not_for_what_came_later():
+    async with running() as edge:
+        early = await edge.connect(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        await early.until(b"first")
+        async with asyncio.timeout(PATIENCE_S), anyio.create_task_group() as group:
+            group.start_soon(edge.server.drain)
+            await until(lambda: edge.server._state.is_draining)
+            late = await edge.connect(b"GET /settling HTTP/1.1\r\n" + HOST + b"\r\n")
+            await until(lambda: len(edge.server._state.tasks) == 2)
+            edge.app.may_end.set()
+        assert len(edge.server._state.tasks) == 1
+        await late.close()
+
+
+async def test_a_port_that_was_left_can_be_had_while_its_connections_go_on():
+    async with running() as edge:
+        busy = await edge.connect(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        await busy.until(b"first")
+        edge.server.leave_port()
+        (next_one,) = listen("127.0.0.1", edge.port)
+        next_one.close()
+        edge.app.may_end.set()
+        await busy.until(b"last")
+
+
 async def test_a_stopping_server_closes_idle_connections_and_finishes_the_others():
     async with running() as edge:
         idle = await edge.connect(GOOD)
@@ -652,6 +696,22 @@ def test_a_taken_port_is_an_error_and_leaves_no_socket():
     with pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", taken[0].getsockname()[1])
     taken[0].close()
+
+
+def test_a_port_is_shared_only_by_those_who_want_to():
+    (first,) = listen("127.0.0.1", 0, is_shared=True)
+    port = first.getsockname()[1]
+    (second,) = listen("127.0.0.1", port, is_shared=True)
+    first.listen()
+    with pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", port)
+    for sock in (first, second):
+        sock.close()
+    (alone,) = listen("127.0.0.1", port)
+    alone.listen()
+    with pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", port, is_shared=True)
+    alone.close()
 
 
 def test_a_name_with_several_addresses_is_bound_to_one_port():

@@ -2,7 +2,7 @@ import pytest
 from litestar.types import HTTPReceiveMessage, Message
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.web.ops import OpsApp
+from gateway.web.ops import OpsApp, OwnHealth
 
 
 class Answer:
@@ -31,7 +31,7 @@ async def asked(
 ) -> Answer:
     registry = CollectorRegistry()
     Counter("seen", "Things seen.", registry=registry).inc(3)
-    app = OpsApp(registry, lambda: (is_ready, reason))
+    app = OpsApp(OwnHealth(registry, lambda: (is_ready, reason)))
     headers = [] if accept is None else [(b"accept", accept)]
     answer = Answer()
     await app({"path": path, "method": method, "headers": headers}, _nothing, answer.send)  # type: ignore[typeddict-item]
