@@ -1,6 +1,5 @@
 """The one composition root: builds, wires, runs, closes. What the commands on this host call."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,40 +7,31 @@ import uvloop
 
 from gateway.app import lifecycle, standing
 from gateway.app.clock import SystemClock
-from gateway.app.lifecycle import Place
-from gateway.config import Config, find, load
-from gateway.errors import GatewayError
+from gateway.app.opening import Place
+from gateway.app.process import journal, one_line
+from gateway.config import find, load
 from gateway.store import migrate as migrations, state_folder
 from gateway.store.database import connect
 from gateway.store.embedded import EmbeddedPostgres
-from gateway.telemetry import STANDARD_ERROR, Journal, write_to
+from gateway.store.replicas import Role
 
 
-def serve(config_path: Path | None, environ: Mapping[str, str]) -> None:
+def serve(
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    role: str = Role.ALL.value,
+) -> None:
     """Serve until told to stop. Raises GatewayError, whose text is one line for the operator."""
     config = load(config_path, environ)
     place = Place(state_folder.resolve(environ), environ, find(config_path, environ))
     clock = SystemClock()
-    uvloop.run(_serve(config, place, _journal(clock), clock))
+    uvloop.run(one_line(lifecycle.serve(config, place, Role(role), journal(clock), clock)))
 
 
 def check(config_path: Path | None, environ: Mapping[str, str]) -> None:
     """Raise ConfigurationInvalid where `serve` would, for what the configuration alone tells."""
     standing.standing(load(config_path, environ), SystemClock().utc().date())
-
-
-async def _serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:
-    try:
-        await lifecycle.serve(config, place, journal, clock)
-    except* GatewayError as group:
-        raise _first(group) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the failure inside groups of them: the operator needs one line."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def migrate(config_path: Path | None, environ: Mapping[str, str], *, check: bool) -> list[str]:
@@ -67,8 +57,3 @@ async def _apply(dsn: str, *, check: bool) -> list[str]:
     async with connect(dsn, size=1) as database, database.direct() as connection:
         act = migrations.pending if check else migrations.migrate
         return [str(migration) for migration in await act(connection)]
-
-
-def _journal(clock: SystemClock) -> Journal:
-    is_terminal = sys.stderr.isatty()
-    return Journal(now=clock.utc, write=write_to(STANDARD_ERROR), is_terminal=is_terminal)

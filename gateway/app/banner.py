@@ -31,6 +31,11 @@ def again(base_url: str, config: Config) -> list[str]:
     return [*_where(base_url, config), f"A token for a client: {commands}"]
 
 
+def jobs_only() -> list[str]:
+    """Return the lines of a process that serves no calls."""
+    return ["Jobs alone are done here: no calls are served."]
+
+
 def to_try(config: Config, models: Directory) -> str:
     """Return a model that a first call can be made with: the sandbox's, the operator's, a cheap one."""
     sandboxes = [f"{name}/echo" for name, one in config.providers.items() if one.is_sandbox]

@@ -5,12 +5,9 @@ cut at the end of the grace; everything flushed and every lease given back; then
 """
 
 import gc
-import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from socket import socket
 from typing import Final
 
@@ -19,108 +16,109 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from gateway import __version__
-from gateway.app import banner, local_files, reloading
+from gateway.app import local_files, opening, orders as told, reloading, welcoming
 from gateway.app.clock import SystemClock
-from gateway.app.local_files import LocalAdmin
-from gateway.app.wiring import Parts, Stores, build, stores
+from gateway.app.opening import Place
+from gateway.app.orders import Orders
+from gateway.app.wiring import Parts, build, stores
 from gateway.config import Config
-from gateway.core.access import OWNER_SCOPE
-from gateway.core.limits import local_day
 from gateway.errors import ConfigurationInvalid, LedgerUnavailable
 from gateway.jobs import figures, partitions, reclaim, supervisor
-from gateway.store import migrate, state_folder
-from gateway.store.database import Database, connect
-from gateway.store.embedded import EmbeddedPostgres
-from gateway.store.installation import FirstStart, InstallationStore
-from gateway.store.minting import Mint
-from gateway.store.replicas import Role
+from gateway.store import state_folder
+from gateway.store.replicas import Role, retired
 from gateway.telemetry import Journal
-from gateway.web.edge import EdgeServer, TlsFiles, listen
+from gateway.web.edge import EdgeServer, TlsFiles
 
-POOL_SIZE: Final = 8
 PARTITIONS_EVERY_S: Final = 3600.0
 FIGURES_EVERY_S: Final = 2.0
 _CUT_S: Final = 5.0
 """How long cut calls may take to tell their clients, after the grace."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a process runs: its state folder, its environment, its configuration's file."""
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that is ready to serve. Without `main` it does jobs alone, without `ops` others tell."""
 
-    folder: Path
-    environ: Mapping[str, str]
-    config_file: Path | None
-
-
-@asynccontextmanager
-async def opened(config: Config, place: Place, journal: Journal) -> AsyncIterator[Database]:
-    """Start or reach the database, bring its schema up to date, and close it in the end."""
-    if config.database_url is not None:
-        async with _migrated(config.database_url.reveal()) as database:
-            yield database
-        return
-    report = partial(journal.log.info, "embedded_database")
-    async with (
-        EmbeddedPostgres(place.folder, report=lambda line: _note(report, line)) as server,
-        anyio.create_task_group() as group,
-    ):
-        group.start_soon(server.watch)
-        async with _migrated(server.dsn) as database:
-            yield database
-        group.cancel_scope.cancel()
+    parts: Parts
+    role: Role
+    place: Place
+    clock: SystemClock
+    main: EdgeServer | None
+    ops: EdgeServer | None
+    orders: Orders
+    on_serving: Callable[[int | None, TaskGroup], Awaitable[None]]
+    """Is told the main port once clients may connect, and may start tasks of this life."""
 
 
-def _note(report: "partial[object]", line: str) -> None:
-    report(line=line)
-
-
-@asynccontextmanager
-async def _migrated(dsn: str) -> AsyncIterator[Database]:
-    async with connect(dsn, size=POOL_SIZE) as database:
-        async with database.direct() as connection:
-            await migrate.migrate(connection)
-        yield database
-
-
-class _Installed(msgspec.Struct, frozen=True):
-    """A database that was found to be ours; `given` is what a new one was given."""
-
-    store: InstallationStore
-    given: FirstStart | None
-
-
-async def serve(config: Config, place: Place, journal: Journal, clock: SystemClock) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+async def serve(
+    config: Config, place: Place, role: Role, journal: Journal, clock: SystemClock
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: the whole gateway in this process.
 
     Raises GatewayError where it can't start, or where its database is lost for good.
     """
-    sockets = _bind(config, place)
+    check_role(config, role)
+    ports = opening.bind(config, place, role)
     state_folder.open_folder(place.folder)
     pepper = local_files.pepper(place.folder, place.environ)
-    async with opened(config, place, journal) as database:
-        tables = stores(database, config, pepper, clock)
-        await tables.limits.configure(
-            config.limits.month_nusd, local_day(clock.utc(), reloading.zone(config))
+    async with opening.opened(config, place, journal) as found:
+        tables = stores(found.database, config, pepper, clock)
+        ours = await opening.installed(found.database, tables, config, pepper, clock)
+        parts = build(config, found.database, tables, journal, clock)
+
+        async def on_serving(port: int | None, group: TaskGroup) -> None:
+            models = parts.pipeline.standing.directory
+            admin = await welcoming.welcome(port, config, models, ours, place, clock)
+            if admin is not None:
+                group.start_soon(welcoming.keep, place, admin)
+            parts.telemetry.started(None if admin is None else f"{admin.url}/v1")
+
+        orders = Orders()
+        life = Life(
+            parts=parts,
+            role=role,
+            place=place,
+            clock=clock,
+            main=main_server(parts, config, ports.main, clock) if ports.main else None,
+            ops=EdgeServer(parts.ops, ports.ops, now=clock.utc),
+            orders=orders,
+            on_serving=on_serving,
         )
-        parts = build(config, database, tables, journal, clock)
-        servers = _servers(parts, config, sockets, clock)
-        mint = Mint(clock.unix_ms, clock.entropy)
-        installation = InstallationStore(database, pepper, mint)
-        installed = _Installed(installation, await installation.open(clock.utc()))
-        with parts.telemetry.libraries_captured():
-            await _join(parts, tables, is_alone=config.database_url is None)
-            try:
-                await _run(parts, place, clock, servers, installed)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await _leave(parts)
+        async with anyio.create_task_group() as group:
+            await group.start(told.by_signals, orders)
+            await live(life, is_alone=config.database_url is None)
+            group.cancel_scope.cancel()
 
 
-async def _join(parts: Parts, tables: Stores, *, is_alone: bool) -> None:
-    """Become a replica that may be granted money. `is_alone`: nobody else can have this database."""
-    await tables.replicas.register(parts.replica, Role.ALL, __version__)
+def check_role(config: Config, role: Role) -> None:
+    """Raise ConfigurationInvalid where nobody could do the other half of the work."""
+    if config.database_url is None and role is not Role.ALL:
+        message = (
+            f"$.database: an embedded database has one gateway, so --role {role} would be alone"
+        )
+        raise ConfigurationInvalid(f"{message}; set it to a postgresql:// URL, or use --role all")
+
+
+async def live(life: Life, *, is_alone: bool = False) -> None:
+    """Join the replicas, serve until ordered to drain, and leave them with everything settled.
+
+    `is_alone`: nobody else can have this database. Raises ReplicaRetired: it had to end.
+    """
+    with life.parts.telemetry.libraries_captured():
+        await _join(life.parts, life.role, is_alone=is_alone)
+        try:
+            await _run(life)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _leave(life.parts)
+    if life.parts.purse.retired.is_set():
+        raise retired(life.parts.replica)
+
+
+async def _join(parts: Parts, role: Role, *, is_alone: bool) -> None:
+    """Become a replica that may be granted money."""
+    await parts.stores.replicas.register(parts.replica, role, __version__)
     if is_alone:
-        for dead in await tables.replicas.reclaim_all_but(parts.replica):
+        for dead in await parts.stores.replicas.reclaim_all_but(parts.replica):
             parts.telemetry.replica_reclaimed(dead.replica, reclaim.worst(dead))
     await parts.signals.read()
 
@@ -136,31 +134,32 @@ async def _leave(parts: Parts) -> None:
     parts.telemetry.stopped()
 
 
-async def _run(
-    parts: Parts,
-    place: Place,
-    clock: SystemClock,
-    servers: tuple[EdgeServer, EdgeServer],
-    installed: _Installed,
-) -> None:
+async def _run(life: Life) -> None:
+    parts, place = life.parts, life.place
     config = parts.settings.config
-    main, ops = servers
     async with anyio.create_task_group() as group:
         if any(provider.is_sandbox for provider in config.providers.values()):
             parts.telemetry.sandbox_offered()
-        _start_jobs(parts, config, clock, group)
-        group.start_soon(reloading.watch, parts, config, place.config_file, place.environ, clock)
-        await group.start(ops.serve)
-        base_url = banner.url(config, await group.start(main.serve))
-        await _welcome(base_url, parts, place, clock, installed)
-        parts.telemetry.started(base_url)
+        _start_jobs(life, config, group)
+        group.start_soon(_end_when_retired, parts, life.orders)
+        group.start_soon(
+            reloading.watch, parts, config, place.config_file, place.environ, life.clock
+        )
+        if life.ops is not None:
+            await group.start(life.ops.serve)
+        port = None if life.main is None else await group.start(life.main.serve)
+        await life.on_serving(port, group)
         _settle_memory()
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            await anext(signals)
-            grace_s = parts.settings.config.shutdown.grace_ms / 1000
-            await _drain(parts, main, grace_s, signals)
-        await ops.stop(0.0)
+        await life.orders.drain.wait()
+        await _drain(life)
+        if life.ops is not None:
+            await life.ops.stop(0.0)
         group.cancel_scope.cancel()
+
+
+async def _end_when_retired(parts: Parts, orders: Orders) -> None:
+    await parts.purse.retired.wait()
+    orders.to_drain()
 
 
 def _settle_memory() -> None:
@@ -174,109 +173,76 @@ def _settle_memory() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _start_jobs(parts: Parts, config: Config, clock: SystemClock, group: TaskGroup) -> None:
-    tables, telemetry = parts.stores, parts.telemetry
-    ttl = timedelta(milliseconds=config.ledger.lease_ttl_ms)
-    jobs = (
-        (PARTITIONS_EVERY_S, partial(partitions.run, tables.traces, clock.utc, parts.trace_days)),
-        (FIGURES_EVERY_S, partial(figures.run, tables.limits, parts.today, telemetry.budgets)),
-        (
-            ttl.total_seconds(),
-            partial(reclaim.run, tables.replicas, ttl, telemetry.replica_reclaimed),
-        ),
-    )
-    for period_s, job in jobs:
-        group.start_soon(supervisor.every, period_s, job)
+def _start_jobs(life: Life, config: Config, group: TaskGroup) -> None:
+    """Start what this process does by the clock: its own upkeep, and the jobs unless it is a proxy.
+
+    Every process of the other roles does all of the jobs: each is safe beside itself.
+    """
+    parts, telemetry = life.parts, life.parts.telemetry
+    if life.role is not Role.PROXY:
+        for period_s, job in _jobs(parts, config, life.clock):
+            group.start_soon(supervisor.every, period_s, job)
+    budgets = partial(figures.run, parts.stores.limits, parts.today, telemetry.budgets)
+    group.start_soon(supervisor.every, FIGURES_EVERY_S, budgets)
     group.start_soon(parts.purse.run)
     group.start_soon(parts.signals.run)
     group.start_soon(parts.counter.run)
 
 
-class _Sockets(msgspec.Struct, frozen=True):
-    """What clients and operators connect to: bound before anything else is begun."""
-
-    main: list[socket]
-    ops: list[socket]
-
-
-def _bind(config: Config, place: Place) -> _Sockets:
-    """Bind both ports; if another gateway on this state has them, say that and not the port."""
-    where = config.listen
-    try:
-        return _Sockets(
-            _bound("port", where.host, where.port), _bound("ops_port", where.host, where.ops_port)
-        )
-    except ConfigurationInvalid:
-        if config.database_url is None and _is_folder(place.folder):
-            state_folder.StateLock(place.folder).release()
-        raise
+def _jobs(
+    parts: Parts, config: Config, clock: SystemClock
+) -> tuple[tuple[float, Callable[[], Awaitable[object]]], ...]:
+    """Return each job and how many seconds lie between two of its runs."""
+    tables, telemetry = parts.stores, parts.telemetry
+    ttl = timedelta(milliseconds=config.ledger.lease_ttl_ms)
+    return (
+        (PARTITIONS_EVERY_S, partial(partitions.run, tables.traces, clock.utc, parts.trace_days)),
+        (
+            ttl.total_seconds(),
+            partial(reclaim.run, tables.replicas, ttl, telemetry.replica_reclaimed),
+        ),
+    )
 
 
-def _is_folder(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
-    except OSError:
-        return False
-
-
-def _bound(key: str, host: str, port: int) -> list[socket]:
-    try:
-        return listen(host, port)
-    except OSError as error:
-        message = f"$.listen.{key}: {host} {port}: {error.strerror}"
-        raise ConfigurationInvalid(f"{message}; stop what uses it, or choose another") from error
-
-
-def _servers(
-    parts: Parts, config: Config, sockets: _Sockets, clock: SystemClock
-) -> tuple[EdgeServer, EdgeServer]:
+def main_server(
+    parts: Parts, config: Config, sockets: list[socket], clock: SystemClock
+) -> EdgeServer:
+    """Return the server of the main port. Raises ConfigurationInvalid: its certificate is no good."""
     files = config.listen.tls
     tls = None if files is None else TlsFiles(str(files.certificate), str(files.key))
     try:
-        main = EdgeServer(parts.app, sockets.main, now=clock.utc, tls=tls)
+        return EdgeServer(parts.app, sockets, now=clock.utc, tls=tls)
     except OSError as error:
         named = "" if files is None else f"{files.certificate}, {files.key}: "
         reason = error.strerror or "they hold no certificate and its key"
         raise ConfigurationInvalid(f"$.listen.tls: {named}{reason}") from error
-    return main, EdgeServer(parts.ops, sockets.ops, now=clock.utc)
 
 
-async def _welcome(
-    base_url: str, parts: Parts, place: Place, clock: SystemClock, installed: _Installed
-) -> None:
-    """Show a new installation its first token and link; keep this host's admin token fresh."""
-    config, models = parts.settings.config, parts.pipeline.standing.directory
-    site = base_url.removesuffix("/v1")
-    known = local_files.read_admin(place.folder)
-    old = None if known is None else known.token
-    minted = await installed.store.local_token(old, (OWNER_SCOPE,), clock.utc())
-    token = old if minted is None else minted.secret.reveal()
-    local_files.write_admin(place.folder, LocalAdmin(site, token or ""))
-    given = installed.given
-    lines = banner.again(base_url, config)
-    if given is not None:
-        lines = banner.first(base_url, given, config, models)
-    print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output
-
-
-async def _drain(
-    parts: Parts, main: EdgeServer, grace_s: float, signals: AsyncIterator[object]
-) -> None:
+async def _drain(life: Life) -> None:
     """Refuse new calls, let running ones go on for the grace, then cut them with an error event.
 
-    A second signal ends the grace: whoever sends it has waited enough.
+    The port stays open until the last has ended, so that a kill switch can be thrown and a refusal
+    heard meanwhile; an orphan leaves it at once.
     """
+    parts, main, orders = life.parts, life.main, life.orders
     parts.pipeline.is_draining = True
     parts.telemetry.stopping(parts.board.running)
+    if main is None:
+        return
+    if orders.is_orphaned:
+        main.leave_port()
+    grace_s = parts.settings.config.shutdown.grace_ms / 1000
     async with anyio.create_task_group() as group:
         group.start_soon(_cut_after, parts, grace_s)
-        group.start_soon(_cut_on, parts, main, signals)
-        await main.stop(grace_s + _CUT_S)
+        group.start_soon(_cut_on, parts, main, orders)
+        with anyio.move_on_after(grace_s + _CUT_S):
+            await main.drain()
+        await main.stop(_CUT_S)
         group.cancel_scope.cancel()
 
 
-async def _cut_on(parts: Parts, main: EdgeServer, signals: AsyncIterator[object]) -> None:
-    await anext(signals)
+async def _cut_on(parts: Parts, main: EdgeServer, orders: Orders) -> None:
+    await orders.cut.wait()
     parts.board.shut_down()
     await main.stop(_CUT_S)
 

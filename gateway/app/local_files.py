@@ -4,12 +4,15 @@ Both are readable by their owner alone. The pepper may come from the environment
 must where several hosts share one database.
 """
 
+import fcntl
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import anyio
 import msgspec
 
 from gateway.core.credentials import PEPPER_BYTES
@@ -18,6 +21,7 @@ from gateway.errors import ConfigurationInvalid, StateUnusable
 PEPPER_VARIABLE: Final = "GATEWAY_TOKEN_PEPPER"
 _PEPPER: Final = "token_pepper"
 ADMIN: Final = "admin.json"
+_TURN: Final = "admin.lock"
 
 
 class LocalAdmin(msgspec.Struct, frozen=True):
@@ -39,12 +43,29 @@ def pepper(folder: Path, environ: Mapping[str, str]) -> bytes:
         return _decode(given, PEPPER_VARIABLE)
     path = folder / _PEPPER
     try:
-        _create(path, secrets.token_hex(PEPPER_BYTES).encode())
-    except FileExistsError:
-        return _decode(_read(path).decode("ascii", "replace"), str(path))
+        if not path.exists():
+            _create_whole(path, secrets.token_hex(PEPPER_BYTES).encode())
     except OSError as error:
         raise StateUnusable(f"{path}: {error.strerror}") from error
-    return _decode(_read(path).decode("ascii"), str(path))
+    return _decode(_read(path).decode("ascii", "replace"), str(path))
+
+
+@asynccontextmanager
+async def turn(folder: Path) -> AsyncIterator[None]:
+    """Wait for other gateways that are writing this folder's admin token, and keep them waiting.
+
+    Raises StateUnusable: the folder can't be written.
+    """
+    path = folder / _TURN
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StateUnusable(f"{path}: {error.strerror}") from error
+    try:
+        await anyio.to_thread.run_sync(fcntl.flock, file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def read_admin(folder: Path) -> LocalAdmin | None:
@@ -84,6 +105,19 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StateUnusable(f"{path}: {error.strerror}") from error
+
+
+def _create_whole(path: Path, content: bytes) -> None:
+    """Make a file that others never see unfinished; if another made it first, theirs stays."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    _create(fresh, content)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return
+    finally:
+        fresh.unlink()
 
 
 def _create(path: Path, content: bytes) -> None:

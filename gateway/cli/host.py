@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -23,11 +23,18 @@ KILLS: Final = {
 }
 
 
-def serve(*, config_file: ConfigFile = None) -> None:
+def serve(
+    *,
+    config_file: ConfigFile = None,
+    role: Annotated[
+        Literal["all", "proxy", "worker"],
+        typer.Option("--role", help="Serve calls (proxy), do the jobs (worker), or both."),
+    ] = "all",
+) -> None:
     """Serve until SIGTERM or SIGINT."""
     from gateway import app  # noqa: PLC0415  # what serves is large, and other commands are quick
 
-    app.serve(_path(config_file), os.environ)
+    app.serve(_path(config_file), os.environ, role=role)
 
 
 def check_config(*, config_file: ConfigFile = None, json: Json = False) -> None:

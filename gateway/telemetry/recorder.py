@@ -115,8 +115,8 @@ class Telemetry:
         """These kill switches are on: the scope of each, and no other."""
         self._series.kills_are(scopes)
 
-    def started(self, base_url: str) -> None:
-        """The gateway serves."""
+    def started(self, base_url: str | None) -> None:
+        """The gateway serves; no calls where it has no base URL."""
         self._log.info("started", base_url=base_url, version=self._version)
 
     def sandbox_offered(self) -> None:

@@ -105,8 +105,15 @@ async def test_sigterm_lets_streams_end_cuts_those_that_do_not_and_refuses_new_c
             gateway.signal(SIGTERM)
             wait_until(lambda: readiness(gateway) == (503, "draining"), "it says that it drains")
             assert await late() == (503, "draining")
-            with pytest.raises(openai.APIConnectionError):
+            with pytest.raises(openai.InternalServerError) as caught:
                 await client.chat.completions.create(model=MODEL, messages=HELLO)
+            refused = caught.value
+            assert (refused.status_code, refused.code) == (503, "draining")
+            assert refused.response.headers["connection"] == "close"
+            assert int(refused.response.headers["retry-after"]) >= 1
+            state = gateway.admin("GET", "/status")
+            assert state.headers["connection"] == "close"
+            assert len(state.json()["replicas"]) == 1
         assert (rest.result(), cut.result()) == (10, "draining")
         assert gateway.ended() == 0
         assert [one["event"] for one in gateway.log()][-1] == "stopped"
@@ -118,6 +125,23 @@ async def test_sigterm_lets_streams_end_cuts_those_that_do_not_and_refuses_new_c
     assert kept[SLOW]["outcome"] == "shut_down"
     assert now["spent_usd"] == sum(Decimal(one["cost_usd"]) for one in kept.values())
     assert (now["held_usd"], now["unsettled_usd"]) == (0, 0), "no lease was left behind"
+
+
+async def test_a_kill_switch_can_be_thrown_while_streams_drain(
+    stand_in: Scripted, settings: dict[str, Any]
+) -> None:
+    stand_in.script("slow", ending="hang")
+    with running({**settings, "shutdown": {"grace": "5m"}}) as gateway:
+        async with gateway.async_sdk() as client, asyncio.TaskGroup() as group:
+            cut = group.create_task(error_code(await begun(client, SLOW)))
+            gateway.signal(SIGTERM)
+            wait_until(lambda: readiness(gateway) == (503, "draining"), "it says that it drains")
+            ended = await asyncio.to_thread(gateway.cli, "kill", "--all", "--json")
+            assert ended.returncode == 0, ended.stderr
+            thrown = json.loads(ended.stdout)
+            assert (thrown["replicas"], thrown["acknowledged"], thrown["streams_cut"]) == (1, 1, 1)
+        assert cut.result() == "kill_switch"
+        assert gateway.ended() == 0, "the last stream has ended, so the grace is over"
 
 
 async def test_a_second_signal_cuts_what_the_first_let_go_on(

@@ -51,7 +51,7 @@ def test_migrate_is_done_where_nothing_is_to_be_done(run: Run, monkeypatch: pyte
 
 
 def test_a_failure_to_serve_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch):
-    def serve(config_path: Path | None, environ: object) -> None:
+    def serve(config_path: Path | None, environ: object, **_: object) -> None:
         raise StateBusy("another gateway already runs here")
 
     monkeypatch.setattr(app, "serve", serve)
