@@ -1,11 +1,12 @@
 """The one composition root: builds, wires, runs, closes. What the commands on this host call."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from gateway.app import lifecycle, standing
+from gateway.app import lifecycle, standing, supervising
 from gateway.app.clock import SystemClock
 from gateway.app.opening import Place
 from gateway.app.process import journal, one_line
@@ -20,13 +21,19 @@ def serve(
     config_path: Path | None,
     environ: Mapping[str, str],
     *,
+    workers: int = 1,
     role: str = Role.ALL.value,
 ) -> None:
-    """Serve until told to stop. Raises GatewayError, whose text is one line for the operator."""
+    """Serve until told to stop. Raises GatewayError, whose text is one line for the operator.
+
+    Several `workers` are processes of their own on one port; one is this process itself. `role` is
+    one of `Role`'s.
+    """
     config = load(config_path, environ)
     place = Place(state_folder.resolve(environ), environ, find(config_path, environ))
     clock = SystemClock()
-    uvloop.run(one_line(lifecycle.serve(config, place, Role(role), journal(clock), clock)))
+    begin = lifecycle.serve if workers == 1 else partial(supervising.serve, workers=workers)
+    uvloop.run(one_line(begin(config, place, Role(role), journal(clock), clock)))
 
 
 def check(config_path: Path | None, environ: Mapping[str, str]) -> None:

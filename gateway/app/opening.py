@@ -110,14 +110,19 @@ def bind(config: Config, place: Place, role: Role) -> Ports:
         raise
 
 
-def shared(sockets: list[socket], host: str) -> list[socket]:
-    """Return sockets on the same port that other processes may share, in the place of these.
+def share(sockets: list[socket], host: str) -> list[socket]:
+    """Return sockets of the same port that other processes may share, in the place of these.
 
     These had the port alone, which is how one finds out that nobody else listens on it.
     """
-    port = sockets[0].getsockname()[1]
+    port: int = sockets[0].getsockname()[1]
     for sock in sockets:
         sock.close()
+    return bind_shared(host, port)
+
+
+def bind_shared(host: str, port: int) -> list[socket]:
+    """Bind the main port beside other processes that do the same; raises ConfigurationInvalid."""
     return _bound("port", host, port, is_shared=True)
 
 

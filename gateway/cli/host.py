@@ -13,6 +13,8 @@ from gateway.cli.options import ConfigFile, Json
 from gateway.errors import ConfigurationInvalid
 
 REPLICAS: Final = {"REPLICA": "id", "ROLE": "role", "SEEN (UTC)": "seen_at"}
+MOST_WORKERS: Final = 64
+"""More than one for each core only costs memory and connections to the database."""
 KILLS: Final = {
     "KILL SWITCH": "id",
     "STOPS": "scope",
@@ -26,6 +28,10 @@ KILLS: Final = {
 def serve(
     *,
     config_file: ConfigFile = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, max=MOST_WORKERS, help="So many processes on one port."),
+    ] = 1,
     role: Annotated[
         Literal["all", "proxy", "worker"],
         typer.Option("--role", help="Serve calls (proxy), do the jobs (worker), or both."),
@@ -34,7 +40,7 @@ def serve(
     """Serve until SIGTERM or SIGINT."""
     from gateway import app  # noqa: PLC0415  # what serves is large, and other commands are quick
 
-    app.serve(_path(config_file), os.environ, role=role)
+    app.serve(_path(config_file), os.environ, workers=workers, role=role)
 
 
 def check_config(*, config_file: ConfigFile = None, json: Json = False) -> None:

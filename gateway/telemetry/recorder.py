@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from gateway.core.ids import ModelName, Provider, ReplicaId, TraceId
 from gateway.core.limits import Kill, KillScope
-from gateway.core.money import to_usd
+from gateway.core.money import ZERO, NanoDollars, to_usd
 from gateway.core.refusal import Code
-from gateway.core.traces import Trace
+from gateway.core.traces import FailedAttempt, Trace
 from gateway.telemetry.exposition import SeriesCollector, UpstreamConnections
 from gateway.telemetry.foreign import captured, described
 from gateway.telemetry.journal import Journal
@@ -47,11 +47,27 @@ class Telemetry:
         """Replace the models that have a label of their own."""
         self._series.knows(models)
 
-    def call_ended(self, trace: Trace) -> None:
-        """A call ended, or was refused; counts everything about it and writes its line."""
+    def call_ended(self, trace: Trace, earlier_nusd: NanoDollars = ZERO) -> None:
+        """A call ended, or was refused; counts everything about it and writes its line.
+
+        `earlier_nusd` of its cost is of attempts that failed, and counted as theirs.
+        """
         series = self._series.model(trace.model, trace.provider)
-        self._series.call_ended(trace, series)
+        self._series.call_ended(trace, series, earlier_nusd)
         self._journal.call_ended(trace, series.provider, series.model)
+
+    def attempt_failed(self, attempt: FailedAttempt, trace: TraceId) -> None:
+        """An attempt failed, and the call goes on with another model. Its cost is its own model's."""
+        series = self._series.model(attempt.model, attempt.provider)
+        series.cost_nusd += attempt.cost_nusd
+        self._log.warning(
+            "attempt_failed",
+            trace=trace,
+            provider=series.provider,
+            model=series.model,
+            outcome=attempt.outcome,
+            cost_usd=to_usd(attempt.cost_nusd),
+        )
 
     def refused(self, code: Code) -> None:
         """A request was refused before it became a call, so that it leaves no trace and no line."""
@@ -118,6 +134,14 @@ class Telemetry:
     def started(self, base_url: str | None) -> None:
         """The gateway serves; no calls where it has no base URL."""
         self._log.info("started", base_url=base_url, version=self._version)
+
+    def worker_started(self, number: int, pid: int, replica: ReplicaId) -> None:
+        """A worker serves, as this replica."""
+        self._log.info("worker_started", worker=number, pid=pid, replica=replica)
+
+    def worker_ended(self, number: int, pid: int, words: str, pause_s: float) -> None:
+        """A worker ended unasked; another is started after the pause."""
+        self._log.warning("worker_ended", worker=number, pid=pid, how=words, restart_s=pause_s)
 
     def sandbox_offered(self) -> None:
         """The built-in provider answers: no real one does under its name."""
