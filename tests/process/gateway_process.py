@@ -42,9 +42,14 @@ class GatewayFailed(Exception):
 class Gateway:
     """One gateway and its state folder; may be started again on the same state.
 
+    `workers` above 1 is `--workers`; its process is then their supervisor's.
+
     `config` is the content of the configuration file. `listen.host`, `port` and `ops_port` are
     added: free ports, kept over restarts, so that a client goes on where it was.
     """
+
+    program: Sequence[str] = (str(GATEWAY),)
+    """What is run with `serve --config …`."""
 
     def __init__(
         self,
@@ -52,11 +57,14 @@ class Gateway:
         *,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
         self.folder = _short_folder()
         self.state = self.folder / "state"
         self.config_file = self.folder / "gateway.yaml"
         self.arguments = list(arguments)
+        if workers > 1:
+            self.arguments += ["--workers", str(workers)]
         self.environment = dict(environment or {})
         self.client_token = ""
         """From the banner of the first start; a later one, which has none to show, keeps it."""
@@ -79,8 +87,21 @@ class Gateway:
         return f"http://127.0.0.1:{self._ops_port}"
 
     @property
+    def ports(self) -> tuple[int, int]:
+        """The port for calls, and the one for operators."""
+        return self._port, self._ops_port
+
+    @property
     def pid(self) -> int:
         return self._running().pid
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that live, the oldest first."""
+        return [pid for pid in children(self.pid) if "gateway.app.worker" in command_line(pid)]
 
     @property
     def is_running(self) -> bool:
@@ -104,7 +125,7 @@ class Gateway:
         self._starts += 1
         with self._output("stdout").open("wb") as out, self._output("stderr").open("wb") as err:
             self._process = subprocess.Popen(
-                [str(GATEWAY), "serve", "--config", str(self.config_file), *self.arguments],
+                [*self.program, "serve", "--config", str(self.config_file), *self.arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -256,6 +277,35 @@ class Gateway:
     def _obituary(self) -> str:
         code = self._running().returncode
         return f"ended with {code}\nstdout:\n{self.stdout()}\nstderr:\n{self.stderr()[-8000:]}"
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of a process's children, in the order of their start."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def command_line(pid: int) -> str:
+    """Return a process's command line; "" where there is no such process, or it is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def connections(pid: int, port: int) -> int:
+    """Return how many connections to a port of 127.0.0.1 a process has accepted."""
+    inodes = {row[9] for row in _tcp(pid) if row[1].endswith(f":{port:04X}") and row[3] == "01"}
+    held = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir() if one.is_symlink()]
+    return sum(1 for one in held if one.removeprefix("socket:[").removesuffix("]") in inodes)
+
+
+def _tcp(pid: int) -> list[list[str]]:
+    """Return the rows of proc(5)'s net/tcp: 1 is the local address, 3 the state, 9 the inode."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    return [line.split() for line in lines]
 
 
 def _short_folder() -> Path:

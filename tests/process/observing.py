@@ -46,13 +46,14 @@ def running(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     is_started: bool = True,
+    workers: int = 1,
 ) -> Iterator[Gateway]:
     """Make a gateway, start it unless told not to, and remove all of it in the end.
 
     Its folder lets others pass: root's PostgreSQL is another user, and would be put elsewhere,
     where nobody cleans up.
     """
-    gateway = Gateway(config, arguments=arguments, environment=environment)
+    gateway = Gateway(config, arguments=arguments, environment=environment, workers=workers)
     gateway.folder.chmod(0o711)
     try:
         if is_started:
