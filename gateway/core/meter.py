@@ -225,10 +225,18 @@ class Meter:
         return max(certain, min(max(most, self._deltas), self._bound.output_tokens))
 
     def _seen(self) -> Owed:
-        """Return the most that what was seen allows."""
+        """Return the most that what was seen allows: the bound where more may be hidden.
+
+        What was certainly shown may be more than that, where the provider broke its limit.
+        """
+        whole = self._whole_bound()
+        if not self._has_answered:
+            return whole
+        seen = self._metered()
         is_hidden = self._makes_output and (self._model.hidden_reasoning or not self._is_whole())
-        if not self._has_answered or is_hidden:
-            return self._whole_bound()
+        return whole if is_hidden and seen.amount <= whole.amount else seen
+
+    def _metered(self) -> Owed:
         shown = self._shown() if self._makes_output else 0
         one = structs.replace(self._asked, choices=1)
         amount = upper_bound(self._model, one, self._bound.input_tokens, shown)

@@ -190,6 +190,16 @@ def test_what_was_certainly_more_than_was_held_is_owed():
     assert one.owed(CapReached()).output_tokens > 10
 
 
+@pytest.mark.parametrize("ending", [CapReached(), *CUTS])
+def test_a_model_that_may_think_owes_its_bound_or_what_it_certainly_showed(ending: Ending):
+    one = meter(THINKER, tokens=10)
+    one.answered()
+    assert one.feed(Delta("word " * 3))
+    assert one.owed(ClientGone()).amount == bound(10)
+    assert not one.feed(Delta("word " * 37))
+    assert one.owed(ending).amount == bound(40)
+
+
 def test_no_event_of_a_cut_stream_has_less_than_a_token():
     """Digits, say, of which many vocabularies make a token each."""
     one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN))
