@@ -7,8 +7,9 @@ must where several hosts share one database.
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -79,11 +80,9 @@ def read_admin(folder: Path) -> LocalAdmin | None:
 def write_admin(folder: Path, admin: LocalAdmin) -> None:
     """Write this host's admin token, in one step, readable by its owner alone."""
     path = folder / ADMIN
-    fresh = path.with_suffix(f".{os.getpid()}")
     try:
-        fresh.unlink(missing_ok=True)
-        _create(fresh, msgspec.json.encode(admin))
-        fresh.replace(path)
+        with _written(path, msgspec.json.encode(admin)) as fresh:
+            fresh.replace(path)
     except OSError as error:
         raise StateUnusable(f"{path}: {error.strerror}") from error
 
@@ -109,20 +108,20 @@ def _read(path: Path) -> bytes:
 
 def _create_whole(path: Path, content: bytes) -> None:
     """Make a file that others never see unfinished; if another made it first, theirs stays."""
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    _create(fresh, content)
-    try:
+    with _written(path, content) as fresh, suppress(FileExistsError):
         os.link(fresh, path)
-    except FileExistsError:
-        return
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """Write a file beside `path` for a block, readable by its owner alone; then it is gone."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield fresh
     finally:
-        fresh.unlink()
-
-
-def _create(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        fresh.unlink(missing_ok=True)
