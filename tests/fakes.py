@@ -11,10 +11,10 @@ from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Project, Provider, ReplicaId, RunId, RunName, TraceId
 from gateway.core.limits import Caller, Kill, KillScope, Run
-from gateway.core.money import NanoDollars
+from gateway.core.money import ZERO, NanoDollars
 from gateway.core.pricing import Vocabulary
 from gateway.core.refusal import Code, Refused
-from gateway.core.traces import Trace
+from gateway.core.traces import FailedAttempt, Trace
 from gateway.errors import GatewayError, LedgerUnavailable, ReplicaRetired
 from gateway.exchange.ports import Instant
 from gateway.providers.adapter import Headers, PreparedRequest
@@ -164,8 +164,11 @@ class FakeWitness:
     def ledger_back(self) -> None:
         self.heard.append(("ledger_back", None))
 
-    def call_ended(self, trace: Trace) -> None:
+    def call_ended(self, trace: Trace, earlier_nusd: NanoDollars = ZERO) -> None:
         self.heard.append(("call_ended", trace))
+
+    def attempt_failed(self, attempt: FailedAttempt, trace: TraceId) -> None:
+        self.heard.append(("attempt_failed", attempt))
 
     def refused(self, code: Code) -> None:
         self.heard.append(("refused", code))
@@ -223,6 +226,8 @@ class FakeUpstream:
         self, answer: FakeResponse | GatewayError | anyio.Event | Callable[[], FakeResponse]
     ) -> None:
         self.answer = answer
+        self.answers: deque[FakeResponse | GatewayError | anyio.Event] = deque()
+        """Given before that, each once."""
         self.sent = 0
         self.connects: anyio.Event | None = None
         """Where there is one, no byte is sent before it."""
@@ -237,14 +242,15 @@ class FakeUpstream:
             await self.connects.wait()
         sending()
         self.sent += 1
-        match self.answer:
+        answer = self.answers.popleft() if self.answers else self.answer
+        match answer:
             case FakeResponse():
-                return self.answer
+                return answer
             case anyio.Event():
-                await self.answer.wait()
+                await answer.wait()
                 raise AssertionError("the event stands for an answer that never comes")
             case GatewayError():
-                raise self.answer
+                raise answer
             case make:
                 return make()
 

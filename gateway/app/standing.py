@@ -9,10 +9,11 @@ from msgspec import structs
 
 from gateway.config import Config
 from gateway.config.sections import PriceOverride, Timeouts as ConfiguredTimeouts
+from gateway.config.wording import child, invalid
 from gateway.core.calls import Timeouts
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Limits, OnExcess
-from gateway.core.pricing import CliffOverride, Override
+from gateway.core.pricing import CliffOverride, Override, PriceBook
 from gateway.core.routing import WeightedModel, directory
 from gateway.exchange.progress import Standing
 from gateway.providers import catalog
@@ -24,12 +25,18 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def standing(config: Config, today: date) -> Standing:
-    """Return what a configuration says of models and providers."""
+    """Return what a configuration says of models and providers.
+
+    Raises:
+        ConfigurationInvalid: a price is incomplete, or a fallback has none and could never be tried.
+    """
     urls = {name: provider.base_url for name, provider in config.providers.items()}
     overrides = {ModelName(name): _override(price) for name, price in config.prices.items()}
     book = prices.compile_book(urls, overrides, today)
+    fallbacks = {alias: route.fallbacks for alias, route in config.models.items()}
+    _check_priced(fallbacks, book)
     return Standing(
-        directory=directory(book, config.providers, _aliases(config)),
+        directory=directory(book, config.providers, _aliases(config), fallbacks),
         adapters={name: _adapter(config, name) for name in config.providers},
         timeouts={name: _timeouts(config.timeouts_of(name)) for name in config.providers},
         keys=ConfiguredKeys(config),
@@ -91,6 +98,16 @@ def _aliases(config: Config) -> dict[str, tuple[WeightedModel, ...]]:
         alias: tuple(WeightedModel(target.model, target.weight) for target in route.targets)
         for alias, route in config.models.items()
     }
+
+
+def _check_priced(fallbacks: Mapping[str, tuple[ModelName, ...]], book: PriceBook) -> None:
+    for alias, models in fallbacks.items():
+        for index, model in enumerate(models):
+            if model not in book.models:
+                path = f"{child('$.models', alias)}.fallbacks[{index}]"
+                raise invalid(
+                    path, "a model without a price", "a priced model, or one under prices"
+                )
 
 
 def _timeouts(configured: ConfiguredTimeouts) -> Timeouts:

@@ -44,12 +44,6 @@ def _keys_in_the_vault(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{child('$.providers', name)}.key", VAULT
 
 
-def _fallbacks(config: Config) -> Iterator[tuple[str, str]]:
-    for name, route in config.models.items():
-        if route.fallbacks:
-            yield f"{child('$.models', name)}.fallbacks", "a fallback"
-
-
 def _stored_content(config: Config) -> Iterator[tuple[str, str]]:
     if config.privacy.allow_content:
         yield "$.privacy.allow_content", "true"
@@ -63,7 +57,6 @@ def _sent_aggregates(config: Config) -> Iterator[tuple[str, str]]:
 NOT_YET: Final = (
     NotYet("openai", _other_dialects),
     NotYet('the key itself, best as "${NAME}"', _keys_in_the_vault),
-    NotYet("an empty list, or none", _fallbacks),
     NotYet("false", _stored_content),
     NotYet("false", _sent_aggregates),
 )
@@ -91,15 +84,39 @@ def _weightless_routes(config: Config) -> Iterator[ConfigurationInvalid]:
 
 
 def _lost_targets(config: Config) -> Iterator[ConfigurationInvalid]:
-    known = ", ".join(config.providers)
     for name, route in config.models.items():
         for index, target in enumerate(route.targets):
-            provider = target.model.partition("/")[0]
-            if provider not in config.providers:
-                path = f"{child('$.models', name)}.targets[{index}].model"
-                near = did_you_mean(provider, config.providers)
-                # Not quoted: a model's name may have come from the environment.
-                yield invalid(path, "a provider that is not configured", f"one of {known}{near}")
+            path = f"{child('$.models', name)}.targets[{index}].model"
+            yield from _lost(path, target.model, config)
 
 
-_CONTRADICTIONS: Final = (_shared_port, _taken_names, _weightless_routes, _lost_targets)
+def _lost(path: str, model: str, config: Config) -> Iterator[ConfigurationInvalid]:
+    provider = model.partition("/")[0]
+    if provider not in config.providers:
+        known = ", ".join(config.providers)
+        near = did_you_mean(provider, config.providers)
+        # Not quoted: a model's name may have come from the environment.
+        yield invalid(path, "a provider that is not configured", f"one of {known}{near}")
+
+
+def _bad_fallbacks(config: Config) -> Iterator[ConfigurationInvalid]:
+    for name, route in config.models.items():
+        sole = {target.model for target in route.targets} if len(route.targets) == 1 else set()
+        for index, model in enumerate(route.fallbacks):
+            path = f"{child('$.models', name)}.fallbacks[{index}]"
+            if model in config.models:
+                yield invalid(path, "a name under models", "provider/model itself")
+            yield from _lost(path, model, config)
+            if model in route.fallbacks[:index]:
+                yield invalid(path, "the same model twice", "each model once")
+            if model in sole:
+                yield invalid(path, "the one target itself", "another model")
+
+
+_CONTRADICTIONS: Final = (
+    _shared_port,
+    _taken_names,
+    _weightless_routes,
+    _lost_targets,
+    _bad_fallbacks,
+)

@@ -173,7 +173,8 @@ class ModelRoute(Section, frozen=True, kw_only=True):
 
     targets: Annotated[tuple[Target, ...], Meta(min_length=1, description="Who answers.")]
     fallbacks: Annotated[
-        tuple[Model, ...], Meta(description="Who answers when they don't. Not supported yet.")
+        tuple[Model, ...],
+        Meta(description="Who answers when that one fails, in this order: provider/model."),
     ] = ()
 
 

@@ -136,9 +136,13 @@ class Meter:
         """Note that the request may reach the provider: from here on it may be billed unseen."""
         self._is_sent = True
 
-    def answered(self) -> None:
-        """Note that the provider began to answer: from here on it may bill what it shows."""
+    def answered(self, *, streams: bool) -> None:
+        """Note that the provider began to answer: from here on it may bill what it shows.
+
+        Where it does not stream what it was asked to, what it made is seen whole or not at all.
+        """
         self._has_answered = True
+        self._is_stream = self._is_stream and streams
 
     def owed(self, ending: Ending) -> Owed:  # noqa: PLR0911  # one arm an ending
         """Return what the call owes, ended so."""

@@ -4,7 +4,7 @@ An ending says what happened; what it owes is `meter.Meter.owed`, what a trace c
 """
 
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -48,7 +48,9 @@ class ProviderLost(msgspec.Struct, frozen=True, gc=False):
 
 
 class TimedOut(msgspec.Struct, frozen=True, gc=False):
-    """No byte in time, or not all of them."""
+    """No byte in time, or, where `is_total`, not all of them before the whole call's time was up."""
+
+    is_total: bool = False
 
 
 class ShutDown(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +69,41 @@ Ending = (
     | TimedOut
     | ShutDown
 )
+
+
+_NOT_THE_CLIENTS: Final = frozenset(
+    {
+        401,  # the key that the gateway sent
+        402,  # the account behind it is empty
+        403,  # it may not use this model, or from this place
+        404,  # the provider does not have this model, or has it no more
+        408,  # the provider gave up waiting
+        409,  # in conflict with something at the provider; SDKs send it again too
+        425,  # too early
+        429,  # too much for this provider now
+    }
+)
+"""Errors that another provider may not have. Not among them: what is wrong with the request itself
+(400, 413, 415, 422 and all others of 4xx), which would be wrong again, and is the client's to hear."""
+
+
+def falls_back(ending: Ending) -> bool:
+    """Return whether another model may be tried after an ending that the client saw nothing of.
+
+    What fails must be the provider. Whoever stopped the call himself, by leaving, by a kill switch, a
+    cap or the call's own time, is not answered by somebody else.
+    """
+    match ending:
+        case ProviderUnreachable() | ProviderLost() | ProviderBroken():
+            return True
+        case ProviderError(status):
+            return status < 400 or status >= 500 or status in _NOT_THE_CLIENTS
+        case TimedOut(is_total):
+            return not is_total
+        case Completed() | ClientGone() | Killed() | CapReached() | ShutDown():
+            return False
+        case _:
+            assert_never(ending)
 
 
 class Outcome(StrEnum):

@@ -20,12 +20,16 @@ class WeightedModel(msgspec.Struct, frozen=True):
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """Every name a client may use. `bare` maps a model's own name to all providers' that have it."""
+    """Every name a client may use. `bare` maps a model's own name to all providers' that have it.
+
+    `fallbacks` are the models that answer under an operator's name when the one picked fails.
+    """
 
     book: PriceBook
     providers: frozenset[Provider]
     aliases: Mapping[str, tuple[WeightedModel, ...]]
     bare: Mapping[str, tuple[ModelName, ...]]
+    fallbacks: Mapping[str, tuple[ModelName, ...]] = msgspec.field(default_factory=dict)
 
     def find(self, asked: str, sticky: str) -> Model | Refused:
         """Return the model that a name means; `sticky` (a run, else a call) picks among weights."""
@@ -34,6 +38,13 @@ class Directory(msgspec.Struct, frozen=True):
             return name
         model = self.book.models.get(name)
         return model if model is not None else self._unpriced(name)
+
+    def fallbacks_of(self, asked: str, picked: Model) -> tuple[Model, ...]:
+        """Return the models to try in turn when the one picked for a name fails: never itself."""
+        names = self.fallbacks.get(asked)
+        if not names:
+            return ()
+        return tuple(self.book.models[name] for name in names if name != picked.name)
 
     def sibling(self, model: Model, upstream_name: str) -> Model | None:
         """Return another model of the same provider, by the provider's own name for it."""
@@ -87,8 +98,12 @@ def directory(
     book: PriceBook,
     providers: Iterable[Provider],
     aliases: Mapping[str, tuple[WeightedModel, ...]],
+    fallbacks: Mapping[str, tuple[ModelName, ...]] | None = None,
 ) -> Directory:
-    """Return the directory of a price book, with its bare names worked out."""
+    """Return the directory of a price book, with its bare names worked out.
+
+    Every fallback must be in the book.
+    """
     bare: dict[str, list[ModelName]] = {}
     for name, model in book.models.items():
         bare.setdefault(model.upstream_name, []).append(name)
@@ -97,6 +112,7 @@ def directory(
         frozenset(providers),
         aliases,
         {name: tuple(models) for name, models in bare.items()},
+        fallbacks or {},
     )
 
 

@@ -1,8 +1,9 @@
 """One call as a row of metadata. There is no field here that could hold a prompt or an answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -21,10 +22,33 @@ class Basis(StrEnum):
     NONE = "none"
 
 
+_CERTAINTY: Final = (Basis.BOUND, Basis.METERED, Basis.REPORTED, Basis.NONE)
+
+
+def least_certain(bases: Iterable[Basis]) -> Basis:
+    """Return what the sum of some costs rests on: its least certain part; nothing for no cost."""
+    return min(bases, key=_CERTAINTY.index, default=Basis.NONE)
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt of a call that was not its last: which model failed, how, and what it owes."""
+
+    model: ModelName
+    provider: Provider
+    outcome: Outcome
+    cost_nusd: NanoDollars
+    cost_basis: Basis
+    bound_nusd: NanoDollars
+    took_s: float
+    """Seconds from its sending to its end."""
+
+
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a call. Times are aware UTC; durations are milliseconds.
 
-    `input_tokens` contains the cached and written ones, `output_tokens` the reasoning ones.
+    `input_tokens` contains the cached and written ones, `output_tokens` the reasoning ones. Of a call
+    with several attempts the last one's model, status and tokens are kept, and the sums of costs and
+    of bounds.
     """
 
     id: TraceId

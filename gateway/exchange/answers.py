@@ -9,12 +9,14 @@ from gateway.providers.adapter import Headers
 
 
 def headers(progress: Progress, owned: Owned, remaining: int | None, now: float) -> Headers:
-    """Return our response headers; once the call has an ending, its cost is known and among them."""
-    bound = progress.offer.bound
+    """Return our response headers; once the call has an ending, its cost is known and among them.
+
+    Estimate and cost are of all attempts together, so that the one is never below the other.
+    """
     pairs = [
         (b"x-gateway-trace", progress.trace.encode()),
         (b"x-gateway-model", progress.model.name.encode()),
-        (b"x-gateway-estimate-usd", to_usd(bound.amount).encode()),
+        (b"x-gateway-estimate-usd", to_usd(progress.bound_nusd).encode()),
         (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s(progress, owned, now) * 1000)),
     ]
     if progress.run is not None:
@@ -24,16 +26,21 @@ def headers(progress: Progress, owned: Owned, remaining: int | None, now: float)
     is_ended = owned.ending is not None
     cost = owned.owed().amount if is_ended else 0
     if is_ended:
-        pairs.append((b"x-gateway-cost-usd", to_usd(cost).encode()))
+        pairs.append((b"x-gateway-cost-usd", to_usd(progress.earlier_nusd + cost).encode()))
     if remaining is not None:
-        left = remaining + bound.amount - cost if is_ended else remaining
+        is_charged = not progress.hold.is_held
+        left = remaining + progress.hold.amount - cost if is_ended and not is_charged else remaining
         pairs.append((b"x-gateway-run-remaining-usd", to_usd(max(0, left)).encode()))
     return pairs
 
 
 def overhead_s(progress: Progress, owned: Owned, now: float) -> float:
-    """Return the time spent in the gateway: before the request went up, and after the last byte."""
-    before = progress.sent_at - progress.started.monotonic
+    """Return the time spent in the gateway: before the request went up, and after the last byte.
+
+    Where there were several attempts, what is between them is the gateway's too.
+    """
+    upstream = sum(attempt.took_s for attempt in progress.earlier)
+    before = progress.sent_at - progress.started.monotonic - upstream
     last = owned.upstream_ended_at or owned.answered_at
     return before + (now - last if last is not None else 0.0)
 

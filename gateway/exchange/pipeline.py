@@ -4,55 +4,31 @@ Each stage adds what it learned to the call's progress, or refuses. Nothing is h
 of them, and nothing is sent before it is held.
 """
 
-from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from gateway.core import limits as deciding
-from gateway.core.ids import UUID7_ENTROPY_BYTES, Provider, TraceId, uuid7
-from gateway.core.limits import Caller, Run, Target
-from gateway.core.meter import Meter
-from gateway.core.outcome import ShutDown
+from gateway.core.ids import UUID7_ENTROPY_BYTES, TraceId, uuid7
+from gateway.core.limits import Caller, Run
 from gateway.core.refusal import Code, Refused
-from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
-from gateway.exchange import answers, controls, records
+from gateway.exchange import admission, answers, controls, records, sending
 from gateway.exchange.estimates import Estimate
 from gateway.exchange.holding import Holding
 from gateway.exchange.ports import Callers, Client, Clock, Counter, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
-from gateway.exchange.relay import Owned, Relay
+from gateway.exchange.relay import Relay
+from gateway.exchange.sending import Sender
 from gateway.exchange.switchboard import STOPPING, Switchboard
-from gateway.providers.adapter import Adapter, Change, Headers, PreparedRequest, Wanted
 
 
-class Reporter(Protocol):
-    """Who hears how calls ended."""
-
-    def call_ended(self, trace: Trace) -> None:
-        """One call of a known caller ended, or was refused."""
-        ...
+class Reporter(sending.Reporter, Protocol):
+    """Who hears how calls ended, and what was none."""
 
     def refused(self, code: Code) -> None:
         """A request was refused whose sender is not known, so that it leaves no trace."""
-        ...
-
-    def overshoot(self, nusd: int, trace: TraceId) -> None:
-        """A provider billed so much more than the bound that it was given."""
-        ...
-
-    def upstream_failed(self, provider: Provider, kind: str, trace: TraceId) -> None:
-        """A provider did not answer as HTTP."""
-        ...
-
-    def stream_opened(self) -> None:
-        """A stream began."""
-        ...
-
-    def stream_closed(self) -> None:
-        """A stream ended, however it did."""
         ...
 
 
@@ -77,13 +53,21 @@ class Pipeline:
         self.is_draining = False
         self._callers = callers
         self._runs = runs
-        self._counter = counter
         self._clock = clock
         self._board = board
         self._purse = purse
         self._holding = holding
-        self._relay = relay
         self._reporter = reporter
+        self._sender = Sender(
+            counter=counter,
+            clock=clock,
+            board=board,
+            purse=purse,
+            holding=holding,
+            relay=relay,
+            reporter=reporter,
+            is_stopping=lambda: self.is_draining,
+        )
 
     async def run(self, call: Call, client: Client) -> None:
         """Serve one call to its end: an answer, a stream or a refusal."""
@@ -96,7 +80,7 @@ class Pipeline:
         if refused is None:
             refused = await self._held(progress)
         if refused is None:
-            await self._send(progress)
+            await self._sender.send(progress)
         else:
             await self._refuse(progress, refused)
 
@@ -190,38 +174,29 @@ class Pipeline:
         return None
 
     async def _find(self, progress: Progress) -> Refused | None:
-        caller, asked = progress.caller, progress.controls
+        asked = progress.controls
         if asked.run is None and self._board.limits.require_run:
             return Refused(
                 Code.RUN_REQUIRED,
                 "Every call here belongs to a run. Send the header x-gateway-run.",
                 param="x-gateway-run",
             )
-        model = progress.standing.directory.find(
-            progress.wanted.asked.model, asked.run or progress.trace
-        )
+        directory, name = progress.standing.directory, progress.wanted.asked.model
+        model = directory.find(name, asked.run or progress.trace)
         if isinstance(model, Refused):
             return model
-        progress.model = model
-        progress.target = Target(
-            token=caller.token,
-            project=caller.project,
-            run=asked.run,
-            model=model.name,
-            provider=model.provider,
-        )
+        progress.fallbacks = directory.fallbacks_of(name, model)
+        admission.aim(progress, model)
         return None
 
     async def _admit(self, progress: Progress) -> Refused | None:
         """Decide from memory; open the run only for a call that may go on."""
-        refused = self._decide(progress, progress.controls.output_ceiling)
+        refused = admission.admit(progress, self._board.limits)
         if refused is not None:
             return refused
-        asked = progress.controls
         progress.run = await self._open_run(progress)
         if progress.run is not None:
-            ceiling = deciding.lowest(progress.run.output_ceiling, asked.output_ceiling)
-            refused = deciding.closed(progress.run) or self._decide(progress, ceiling)
+            refused = deciding.closed(progress.run) or admission.admit(progress, self._board.limits)
         return refused or self._holding.bound(progress)
 
     async def _open_run(self, progress: Progress) -> Run | None:
@@ -235,101 +210,11 @@ class Pipeline:
             self._purse.lower(deciding.run_budget(run), asked.run_cap)
         return run
 
-    def _decide(self, progress: Progress, ceiling: int | None) -> Refused | None:
-        verdict = deciding.admit(
-            progress.target,
-            progress.wanted.asked,
-            progress.caller,
-            self._board.limits,
-            ceiling,
-        )
-        if isinstance(verdict, Refused):
-            return verdict
-        progress.admitted = verdict
-        return None
-
     async def _held(self, progress: Progress) -> Refused | None:
         try:
             return await self._holding.hold(progress)
         except LedgerUnavailable as error:
             return _unavailable(error)
-
-    async def _send(self, progress: Progress) -> None:
-        """Send a call that is held for, and settle it however it ends."""
-        owned = self._owned(progress)
-        is_stream = progress.wanted.asked.stream
-        if is_stream:
-            self._reporter.stream_opened()
-        try:
-            await self._relay.run(owned, self._request(progress), progress.client)
-        finally:
-            owned.end(ShutDown())
-            self._settle(progress, owned)
-            if is_stream:
-                self._reporter.stream_closed()
-
-    def _settle(self, progress: Progress, owned: Owned) -> None:
-        trace = records.ended(
-            progress, owned, self._clock.monotonic(), progress.standing.directory.book.version
-        )
-        self._purse.settle(progress.hold, trace.cost_nusd, trace)
-        self._reporter.call_ended(trace)
-        if trace.cost_nusd > trace.bound_nusd:
-            self._reporter.overshoot(trace.cost_nusd - trace.bound_nusd, trace.id)
-        if owned.failure is not None:
-            kind = type(owned.failure).__name__
-            self._reporter.upstream_failed(progress.model.provider, kind, trace.id)
-
-    def _owned(self, progress: Progress) -> Owned:
-        wanted, model = progress.wanted, progress.model
-        adapter = progress.standing.adapters[model.provider]
-        key = progress.standing.keys.key(model.provider)
-        return Owned(
-            trace=progress.trace,
-            target=progress.target,
-            wanted=wanted,
-            dialect=progress.call.dialect,
-            meter=Meter(
-                model,
-                wanted.asked,
-                progress.offer.bound,
-                self._counter.count,
-                partial(progress.standing.directory.sibling, model),
-            ),
-            hides_usage=_adds_usage(wanted, adapter),
-            timeouts=progress.standing.timeouts[model.provider],
-            secrets=() if key is None else (key.encode(),),
-            told=partial(self._told, progress),
-            monotonic=self._clock.monotonic,
-        )
-
-    def _told(self, progress: Progress, owned: Owned) -> Headers:
-        remaining = self._remaining(progress)
-        return answers.headers(progress, owned, remaining, self._clock.monotonic())
-
-    def _request(self, progress: Progress) -> PreparedRequest:
-        wanted, model = progress.wanted, progress.model
-        adapter = progress.standing.adapters[model.provider]
-        progress.sent_at = self._clock.monotonic()
-        change = Change(
-            model=model.upstream_name,
-            output_tokens=progress.offer.ceiling,
-            ceiling_field=adapter.host.ceiling_field,
-            reports_usage=_adds_usage(wanted, adapter),
-            names_tier=adapter.host.has_tiers,
-        )
-        return adapter.host.request(
-            wanted.endpoint,
-            adapter.dialect.write(wanted, change),
-            key=progress.standing.keys.key(model.provider),
-            passed=progress.call.passed,
-            streams=wanted.asked.stream,
-        )
-
-    def _remaining(self, progress: Progress) -> int | None:
-        if progress.run is None:
-            return None
-        return self._purse.remaining(deciding.run_budget(progress.run))
 
     async def _refuse(self, progress: Progress, refused: Refused) -> None:
         if not hasattr(progress, "caller"):
@@ -341,11 +226,6 @@ class Pipeline:
             self._purse.record(trace)
             self._reporter.call_ended(trace)
         await answers.send_refusal(progress, refused)
-
-
-def _adds_usage(wanted: Wanted, adapter: Adapter) -> bool:
-    """Return whether the stream must be asked for its usage, which the client did not want."""
-    return wanted.asked.stream and adapter.host.reports_usage and not wanted.wants_usage
 
 
 def _listing(progress: Progress, one: str | None) -> bytes | Refused:

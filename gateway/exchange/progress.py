@@ -1,6 +1,7 @@
 """A call as it arrived, and what is known of it as the stages go on."""
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import tzinfo
 
 import msgspec
@@ -9,8 +10,10 @@ from gateway.core.budget import BudgetKey, Hold
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider, TraceId
 from gateway.core.limits import Admitted, Caller, Run, Target
+from gateway.core.money import NanoDollars
 from gateway.core.pricing import Model
 from gateway.core.routing import Directory
+from gateway.core.traces import FailedAttempt
 from gateway.exchange.controls import Controls
 from gateway.exchange.offers import Offer
 from gateway.exchange.ports import Client, Instant, Keys
@@ -43,7 +46,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress:
-    """What is known of a call so far. Each stage sets its own attributes, in this order."""
+    """What is known of a call so far. Each stage sets its own attributes, in this order.
+
+    From `model` on they are of one attempt; one that follows has a progress of its own.
+    """
 
     call: Call
     client: Client
@@ -53,9 +59,14 @@ class Progress:
     caller: Caller
     controls: Controls
     wanted: Wanted
-    model: Model
-    target: Target
     run: Run | None = None
+    model: Model
+    fallbacks: tuple[Model, ...] = ()
+    """The models to try, in turn, when this one fails."""
+    earlier: tuple[FailedAttempt, ...] = ()
+    ends_at: float
+    """Monotonic: when the time of all attempts is up. Only where there are earlier ones."""
+    target: Target
     admitted: Admitted
     keys: tuple[BudgetKey, ...]
     offer: Offer
@@ -70,3 +81,21 @@ class Progress:
         self.trace = trace
         self.started = started
         self.standing = standing
+
+    @property
+    def earlier_nusd(self) -> NanoDollars:
+        """What the attempts before this one owe."""
+        return NanoDollars(sum(attempt.cost_nusd for attempt in self.earlier))
+
+    @property
+    def bound_nusd(self) -> NanoDollars:
+        """What was held for this attempt and those before it."""
+        earlier = sum(attempt.bound_nusd for attempt in self.earlier)
+        return NanoDollars(earlier + self.offer.bound.amount)
+
+    def followed(self, attempt: FailedAttempt, ends_at: float) -> "Progress":
+        """Return the progress of the attempt after this one, which came to `attempt`."""
+        following = copy(self)
+        following.earlier = (*self.earlier, attempt)
+        following.ends_at = ends_at
+        return following

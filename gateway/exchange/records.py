@@ -1,9 +1,10 @@
 """From a call's end to the one row of metadata that is kept of it."""
 
-from gateway.core.money import ZERO
+from gateway.core.meter import Owed
+from gateway.core.money import ZERO, NanoDollars
 from gateway.core.outcome import Ending, Outcome, ShutDown, code, outcome
 from gateway.core.refusal import Refused
-from gateway.core.traces import Trace
+from gateway.core.traces import Basis, FailedAttempt, Trace, least_certain
 from gateway.exchange.answers import overhead_s
 from gateway.exchange.controls import NO_CONTROLS
 from gateway.exchange.progress import Progress
@@ -46,6 +47,20 @@ def refused(progress: Progress, refusal: Refused, now: float, price_version: str
     )
 
 
+def failed(progress: Progress, owned: Owned) -> FailedAttempt:
+    """Return what an attempt came to that failed before its client saw anything of it."""
+    owed = owned.owed()
+    return FailedAttempt(
+        model=progress.model.name,
+        provider=progress.model.provider,
+        outcome=outcome(owned.ending or ShutDown()),
+        cost_nusd=owed.amount,
+        cost_basis=owed.basis,
+        bound_nusd=progress.offer.bound.amount,
+        took_s=max(0.0, (owned.upstream_ended_at or progress.sent_at) - progress.sent_at),
+    )
+
+
 def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> Trace:
     """Return the trace of a call that was held for, with what it owes."""
     ending: Ending = owned.ending or ShutDown()
@@ -76,12 +91,18 @@ def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> T
         cache_write_tokens=owed.cache_write_tokens,
         output_tokens=owed.output_tokens,
         reasoning_tokens=owed.reasoning_tokens,
-        cost_nusd=owed.amount,
-        cost_basis=owed.basis,
-        bound_nusd=progress.offer.bound.amount,
-        attempts=1,
+        cost_nusd=NanoDollars(progress.earlier_nusd + owed.amount),
+        cost_basis=_basis(progress, owed),
+        bound_nusd=progress.bound_nusd,
+        attempts=len(progress.earlier) + 1,
         labels=progress.controls.labels,
     )
+
+
+def _basis(progress: Progress, owed: Owed) -> Basis:
+    """Return what the sum of all attempts rests on; those that cost nothing take nothing from it."""
+    paid = [attempt.cost_basis for attempt in progress.earlier if attempt.cost_nusd]
+    return least_certain([*paid, owed.basis]) if paid else owed.basis
 
 
 def _ms(seconds: float) -> float:

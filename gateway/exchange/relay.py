@@ -23,19 +23,20 @@ from gateway.core.outcome import (
     ClientGone,
     Completed,
     Ending,
-    Killed,
     ProviderBroken,
     ProviderError,
     ProviderLost,
     ProviderUnreachable,
     ShutDown,
     TimedOut,
+    falls_back,
 )
-from gateway.core.refusal import Code, Refused
+from gateway.core.refusal import Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
+from gateway.exchange import news
 from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
-from gateway.exchange.switchboard import STOPPING, Running, Switchboard
+from gateway.exchange.switchboard import Running, Switchboard
 from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
 
 MOST_WHOLE_BYTES: Final = 32 * 1024 * 1024
@@ -62,8 +63,16 @@ _MOST_COMPARED: Final = 1 << 28
 """Bytes of the answer times bytes of the request: 70 ms of the event loop for the worst of texts."""
 
 
+class Withheld(msgspec.Struct, frozen=True):
+    """A provider's error that the client is told of only if nobody else answers."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
 class Owned(msgspec.Struct, eq=False, kw_only=True):
-    """One call under way: who it is, what was held for it, and how it went."""
+    """One attempt of a call under way: who it is, what was held for it, and how it went."""
 
     trace: TraceId
     target: Target
@@ -77,6 +86,9 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     told: Callable[["Owned"], Headers]
     """Our own response headers; once there is an ending the cost is known and among them."""
     monotonic: Callable[[], float]
+    withholds: bool = False
+    """Whether another model can be tried, so that a failure of this one is not told at once."""
+    withheld: Withheld | None = None
     block: Cuttable | None = None
     ending: Ending | None = None
     status: int | None = None
@@ -84,6 +96,12 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     upstream_ended_at: float | None = None
     failure: UpstreamFailed | None = None
     account: Owed | None = None
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether another model may answer in the place of this one, which failed unseen."""
+        is_unseen = self.withholds and self.status is None
+        return is_unseen and self.ending is not None and falls_back(self.ending)
 
     def owed(self) -> Owed:
         """Return what the call owes, ended as it is; worked out once."""
@@ -111,7 +129,10 @@ class Relay:
         self._board = board
 
     async def run(self, owned: Owned, request: PreparedRequest, client: Client) -> None:
-        """Send a request, pass its answer on, and leave `owned.ending` set, whatever happens."""
+        """Send a request, pass its answer on, and leave `owned.ending` set, whatever happens.
+
+        Where another model may answer, the client was told nothing: that, or `tell`, is up to the caller.
+        """
         running = Running(owned.target, owned.wanted.asked.stream, owned.cut)
         try:
             self._board.begin(running)
@@ -119,11 +140,26 @@ class Relay:
             with Cuttable(owned.timeouts.total_s) as owned.block:
                 if owned.ending is None:
                     owned.end(await self._exchange(owned, request, client))
-            owned.end(TimedOut())  # nobody else ended it, so its deadline did
+            owned.end(TimedOut(is_total=True))  # nobody else ended it, so its deadline did
         finally:
             owned.end(ShutDown())
             self._board.end(running)
-        await _tell(owned, client)
+        if not owned.may_fall_back:
+            await self.tell(owned, client)
+
+    async def tell(self, owned: Owned, client: Client) -> None:
+        """Tell the client why its call ended early; a stream is never ended as if it were complete."""
+        withheld = owned.withheld if owned.may_fall_back else None
+        refused = None if withheld is not None else _news(owned)
+        if withheld is None and refused is None:
+            return
+        with anyio.move_on_after(_TELL_S, shield=True):
+            if withheld is not None:
+                await _deliver(owned, client, withheld)
+            elif refused is not None and owned.status is None:
+                await _refuse(owned, client, refused)
+            elif refused is not None:
+                await client.send(owned.dialect.cut(refused), more=False)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
         try:
@@ -157,8 +193,9 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
         return ProviderLost()
     if response.status != 200:
         return await _pass_error(owned, response, client)
-    owned.meter.answered()
-    if owned.wanted.asked.stream and _media_type(response.headers) == b"text/event-stream":
+    streams = _media_type(response.headers) == b"text/event-stream"
+    owned.meter.answered(streams=streams)
+    if owned.wanted.asked.stream and streams:
         return await _pass_stream(owned, response, client)
     return await _pass_whole(owned, response, client)
 
@@ -173,8 +210,8 @@ async def _pass_stream(owned: Owned, response: Response, client: Client) -> Endi
         if not await _relay(owned, pieces, response, client):
             return CapReached()
         # A cancellation is not delivered to a task that always finds more to read.
-        if owned.ending is not None:
-            return owned.ending
+        if owned.ending is not None or owned.withheld is not None:
+            return owned.ending or ProviderBroken()
     owned.upstream_ended_at = owned.monotonic()
     if owned.meter.is_broken and owned.status is not None:
         await client.send(b"", more=False)
@@ -213,9 +250,13 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
         if piece.relay:
             passed.append(_unquoted(owned, piece))
     if passed:
+        data = passed[0] if len(passed) == 1 else b"".join(passed)
         if owned.status is None:
+            if owned.withholds and owned.meter.is_broken:
+                owned.withheld = Withheld(200, _stream_headers(response), data)
+                return is_within
             await _start(owned, response, client)
-        await client.send(passed[0] if len(passed) == 1 else b"".join(passed), more=True)
+        await client.send(data, more=True)
     return is_within
 
 
@@ -228,15 +269,15 @@ def _unquoted(owned: Owned, piece: Piece) -> bytes:
 
 async def _start(owned: Owned, response: Response, client: Client) -> None:
     owned.status = 200
-    await client.start(
-        200,
-        [
-            *_kept(response.headers),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-            *owned.told(owned),
-        ],
-    )
+    await client.start(200, [*_stream_headers(response), *owned.told(owned)])
+
+
+def _stream_headers(response: Response) -> Headers:
+    return [
+        *_kept(response.headers),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+    ]
 
 
 async def _pass_whole(owned: Owned, response: Response, client: Client) -> Ending:
@@ -267,21 +308,19 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     is_json = _media_type(response.headers) == b"application/json"
     owned.end(ProviderError(status))
     if is_ours or not body or not is_json or _quotes(body, owned):
-        await _refuse(owned, client, _provider_error(owned, status))
+        answer = owned.dialect.refusal(_provider_error(owned, status))
+        error = Withheld(answer.status, answer.headers, answer.body)
     else:
-        await _send(owned, client, status, [*_kept(response.headers), *owned.told(owned)], body)
+        error = Withheld(status, _kept(response.headers), body)
+    if owned.may_fall_back:
+        owned.withheld = error
+    else:
+        await _deliver(owned, client, error)
     return ProviderError(status)
 
 
 def _provider_error(owned: Owned, status: int) -> Refused:
-    provider = owned.target.provider
-    if status in {401, 402, 403}:
-        message = f"{provider} refused the gateway's own key or account (HTTP {status}). Ask an operator to check it."
-    elif status == 200:
-        message = f"{provider} reported an error and broke off (gateway id {owned.trace})."
-    else:
-        message = f"{provider} answered HTTP {status} (gateway id {owned.trace})."
-    return Refused(Code.UPSTREAM_ERROR, message)
+    return news.error_answer(status, owned.target.provider, owned.trace)
 
 
 def _quotes(body: bytes, owned: Owned) -> bool:
@@ -294,54 +333,19 @@ def _quotes(body: bytes, owned: Owned) -> bool:
     return any(body[at : at + _QUOTE] in sent for at in range(0, len(body) - _QUOTE, _QUOTE // 3))
 
 
-async def _tell(owned: Owned, client: Client) -> None:
-    """Tell the client why its call ended early; a stream is never ended as if it were complete."""
-    refused = _news(owned)
-    if refused is None:
-        return
-    with anyio.move_on_after(_TELL_S, shield=True):
-        if owned.status is None:
-            await _refuse(owned, client, refused)
-        else:
-            await client.send(owned.dialect.cut(refused), more=False)
-
-
-def _news(owned: Owned) -> Refused | None:  # noqa: PLR0911  # one arm an ending
-    provider = owned.target.provider
-    match owned.ending:
-        case Killed(refused):
-            return refused
-        case CapReached():
-            return Refused(
-                Code.REQUEST_CAP_EXCEEDED,
-                f"{provider} sent more output than was asked for and held; the stream was cut.",
-            )
-        case ProviderUnreachable():
-            return Refused(
-                Code.UPSTREAM_ERROR,
-                f"{provider} can't be reached (gateway id {owned.trace}). Nothing was charged.",
-            )
-        case ProviderLost() | ProviderBroken():
-            if owned.ending == ProviderBroken() and owned.status is not None:
-                return None  # the provider's own error event was passed on
-            return Refused(
-                Code.UPSTREAM_ERROR,
-                f"{provider} broke off its answer (gateway id {owned.trace}).",
-            )
-        case TimedOut():
-            return Refused(
-                Code.UPSTREAM_TIMEOUT,
-                f"{provider} sent nothing in time (gateway id {owned.trace}). It may still bill the call.",
-            )
-        case ShutDown():
-            return STOPPING
-        case _:
-            return None
+def _news(owned: Owned) -> Refused | None:
+    if owned.ending == ProviderBroken() and owned.status is not None:
+        return None  # the provider's own error event was passed on
+    return news.of(owned.ending, owned.target.provider, owned.trace)
 
 
 async def _refuse(owned: Owned, client: Client, refused: Refused) -> None:
     answer = owned.dialect.refusal(refused)
     await _send(owned, client, answer.status, [*answer.headers, *owned.told(owned)], answer.body)
+
+
+async def _deliver(owned: Owned, client: Client, error: Withheld) -> None:
+    await _send(owned, client, error.status, [*error.headers, *owned.told(owned)], error.body)
 
 
 async def _send(owned: Owned, client: Client, status: int, headers: Headers, body: bytes) -> None:

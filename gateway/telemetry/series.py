@@ -15,6 +15,7 @@ import msgspec
 from gateway.core.budget import Scope
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import KillScope
+from gateway.core.money import NanoDollars
 from gateway.core.outcome import Outcome
 from gateway.core.refusal import Code
 from gateway.core.traces import Trace
@@ -146,8 +147,8 @@ class Series:
         self.known_models = models
         self._by_name.clear()
 
-    def call_ended(self, trace: Trace, series: ModelSeries) -> None:
-        """Count a call that has ended, however it ended."""
+    def call_ended(self, trace: Trace, series: ModelSeries, earlier_nusd: NanoDollars) -> None:
+        """Count a call that has ended, however it ended; `earlier_nusd` of its cost was counted before."""
         series.requests[trace.dialect, trace.outcome] += 1
         self.duration.observe(trace.latency_ms * 0.001)
         self.overhead.observe(trace.overhead_ms * 0.001)
@@ -160,7 +161,7 @@ class Series:
         series.reasoning += trace.reasoning_tokens
         cost = trace.cost_nusd
         if cost:
-            series.cost_nusd += cost
+            series.cost_nusd += cost - earlier_nusd
             self.bound_ratio.observe(trace.bound_nusd / cost)
         if trace.outcome is not Outcome.COMPLETED:
             self._not_completed(trace)

@@ -83,6 +83,39 @@ def test_a_price_that_lacks_its_half_is_refused():
         standing.standing(parse(half, {}), TODAY)
 
 
+FALLBACKS = b"""
+providers:
+  x: {dialect: openai, base_url: "http://x/v1"}
+  y: {dialect: openai, base_url: "http://y/v1"}
+prices:
+  x/m: {input: "1", output: "1"}
+  y/m: {input: "1", output: "1"}
+models:
+  fast: {targets: [{model: x/m}, {model: y/m}], fallbacks: [y/m, %s]}
+"""
+
+
+def test_fallbacks_are_what_a_name_is_tried_with_next():
+    directory = standing.standing(parse(FALLBACKS % b"x/m", {}), TODAY).directory
+    names = {
+        picked: [
+            model.name for model in directory.fallbacks_of("fast", directory.book.models[picked])
+        ]
+        for picked in (ModelName("x/m"), ModelName("y/m"))
+    }
+    assert names == {"x/m": ["y/m"], "y/m": ["x/m"]}
+    assert directory.fallbacks_of("x/m", directory.book.models[ModelName("x/m")]) == ()
+
+
+def test_a_fallback_without_a_price_stops_the_start():
+    with pytest.raises(ConfigurationInvalid) as caught:
+        standing.standing(parse(FALLBACKS % b"x/other", {}), TODAY)
+    assert str(caught.value) == (
+        "$.models.fast.fallbacks[1]: found a model without a price, "
+        "allowed is a priced model, or one under prices"
+    )
+
+
 @pytest.mark.parametrize(
     ("listen", "url"),
     [

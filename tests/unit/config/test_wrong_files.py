@@ -215,16 +215,29 @@ WRONG = {
         '$.models["p/m"]: found a name that reads as a model of the provider p, '
         "allowed is a name of its own"
     ),
+    "models: {fast: {targets: [{model: openai/m}], fallbacks: [openai/n, openia/m]}}": (
+        "$.models.fast.fallbacks[1]: found a provider that is not configured, "
+        "allowed is one of openai; did you mean openai?"
+    ),
+    provider() + "models: {fast: {targets: [{model: p/m}], fallbacks: [slow]}}": (
+        f'$.models.fast.fallbacks[0]: found text "slow", allowed is {MODEL}'
+    ),
+    provider()
+    + "models: {fast: {targets: [{model: p/m}], fallbacks: [a/b]}, a/b: {targets: [{model: p/m}]}}": (
+        "$.models.fast.fallbacks[0]: found a name under models, allowed is provider/model itself"
+    ),
+    provider() + "models: {fast: {targets: [{model: p/m}], fallbacks: [p/n, p/n]}}": (
+        "$.models.fast.fallbacks[1]: found the same model twice, allowed is each model once"
+    ),
+    provider() + "models: {fast: {targets: [{model: p/m}], fallbacks: [p/m]}}": (
+        "$.models.fast.fallbacks[0]: found the one target itself, allowed is another model"
+    ),
     # not in this release
     provider(dialect="anthropic"): (
         f"$.providers.p.dialect: found anthropic, {NOT_SUPPORTED}, allowed is openai"
     ),
     provider(key="vault"): (
         f'$.providers.p.key: found vault, {NOT_SUPPORTED}, allowed is the key itself, best as "${{NAME}}"'
-    ),
-    provider() + "models: {fast: {targets: [{model: p/m}], fallbacks: [p/n]}}": (
-        f"$.models.fast.fallbacks: found a fallback, {NOT_SUPPORTED}, "
-        "allowed is an empty list, or none"
     ),
     "privacy: {allow_content: true}": (
         f"$.privacy.allow_content: found true, {NOT_SUPPORTED}, allowed is false"

@@ -86,7 +86,7 @@ def bound(tokens: int = 100) -> NanoDollars:
 
 def test_a_complete_answer_owes_what_its_provider_reported():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     for event in (Delta("hello world"), USAGE, Finished()):
         assert one.feed(event)
     owed = one.owed(Completed())
@@ -96,7 +96,7 @@ def test_a_complete_answer_owes_what_its_provider_reported():
 
 def test_the_tier_that_served_the_call_prices_it():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     for event in (Served("gpt-4o", "priority"), Delta("x"), USAGE, Finished()):
         one.feed(event)
     assert one.owed(Completed()).amount == cost(MODEL, USAGE, "priority")
@@ -108,7 +108,7 @@ def test_a_dearer_model_that_served_the_call_prices_it_and_a_cheaper_one_does_no
         amount = upper_bound(MODEL, ASKED, 50, 100)
         one = Meter(MODEL, ASKED, Bound(50, 100, amount), words, {"other": other}.get)
         one.sent()
-        one.answered()
+        one.answered(streams=True)
         for event in (Served("other", None), Delta("x"), USAGE, Finished()):
             one.feed(event)
         assert one.owed(Completed()).amount == expected * cost(MODEL, USAGE, None)
@@ -128,7 +128,7 @@ def test_a_call_that_was_never_sent_owes_nothing(ending: Ending):
 
 def test_an_error_in_the_place_of_an_answer_owes_nothing():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     one.feed(Broken())
     assert one.owed(ProviderBroken()).amount == 0
 
@@ -142,7 +142,7 @@ def test_a_call_that_was_never_answered_owes_its_bound(ending: Ending):
 @pytest.mark.parametrize("ending", CUTS)
 def test_a_cut_stream_owes_what_was_seen_with_a_margin(ending: Ending):
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     one.feed(Delta(" ".join(["word"] * 20)))
     owed = one.owed(ending)
     assert owed.basis is Basis.METERED
@@ -153,7 +153,7 @@ def test_a_cut_stream_owes_what_was_seen_with_a_margin(ending: Ending):
 @pytest.mark.parametrize("ending", CUTS)
 def test_a_model_that_may_think_unseen_owes_its_bound_when_cut(ending: Ending):
     one = meter(THINKER)
-    one.answered()
+    one.answered(streams=True)
     one.feed(Delta("shown"))
     assert one.owed(ending).basis is Basis.BOUND
     assert one.owed(ending).amount == bound()
@@ -161,11 +161,11 @@ def test_a_model_that_may_think_unseen_owes_its_bound_when_cut(ending: Ending):
 
 def test_where_nothing_counts_the_bytes_do():
     one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN))
-    one.answered()
+    one.answered(streams=True)
     one.feed(Delta("abcde"))
     assert one.owed(ClientGone()).output_tokens == 3
     other = meter(count=blind)
-    other.answered()
+    other.answered(streams=True)
     other.feed(Delta("abcde"))
     assert other.owed(ClientGone()).output_tokens == 3
 
@@ -175,7 +175,7 @@ def test_where_nothing_counts_the_bytes_do():
 def test_an_estimate_is_never_above_what_was_held(vocabulary: Vocabulary, count: CountTokens):
     """A provider that keeps its limit must not be taken for one that breaks it."""
     one = meter(structs.replace(MODEL, vocabulary=vocabulary), count=count)
-    one.answered()
+    one.answered(streams=True)
     for _ in range(100):
         assert one.feed(Delta(" running"))
     owed = one.owed(ClientGone())
@@ -184,7 +184,7 @@ def test_an_estimate_is_never_above_what_was_held(vocabulary: Vocabulary, count:
 
 def test_what_was_certainly_more_than_was_held_is_owed():
     one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN), tokens=10)
-    one.answered()
+    one.answered(streams=True)
     while one.feed(Delta("word ")):
         pass
     assert one.owed(CapReached()).output_tokens > 10
@@ -193,7 +193,7 @@ def test_what_was_certainly_more_than_was_held_is_owed():
 @pytest.mark.parametrize("ending", [CapReached(), *CUTS])
 def test_a_model_that_may_think_owes_its_bound_or_what_it_certainly_showed(ending: Ending):
     one = meter(THINKER, tokens=10)
-    one.answered()
+    one.answered(streams=True)
     assert one.feed(Delta("word " * 3))
     assert one.owed(ClientGone()).amount == bound(10)
     assert not one.feed(Delta("word " * 37))
@@ -203,7 +203,7 @@ def test_a_model_that_may_think_owes_its_bound_or_what_it_certainly_showed(endin
 def test_no_event_of_a_cut_stream_has_less_than_a_token():
     """Digits, say, of which many vocabularies make a token each."""
     one = meter(structs.replace(MODEL, vocabulary=Vocabulary.UNKNOWN))
-    one.answered()
+    one.answered(streams=True)
     for _ in range(60):
         one.feed(Delta("7"))
     assert one.owed(ClientGone()).output_tokens == 60
@@ -211,7 +211,7 @@ def test_no_event_of_a_cut_stream_has_less_than_a_token():
 
 def test_an_account_that_calls_cached_what_an_earlier_one_did_not_counts_it_once():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     last = Usage(input=10, cached=40, output=9)
     for event in (Usage(input=50, output=1), Delta("x"), last, Finished()):
         one.feed(event)
@@ -221,7 +221,7 @@ def test_an_account_that_calls_cached_what_an_earlier_one_did_not_counts_it_once
 
 def test_an_account_that_counts_less_than_an_earlier_one_takes_nothing_back():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     first = Usage(input=50, output=20)
     for event in (first, Usage(input=3, cached=1, output=2), Finished()):
         one.feed(event)
@@ -230,7 +230,7 @@ def test_an_account_that_counts_less_than_an_earlier_one_takes_nothing_back():
 
 def test_usage_that_is_not_the_last_word_is_no_final_account():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     one.feed(Usage(input=10, output=1))
     one.feed(Delta(" ".join(["word"] * 40)))
     owed = one.owed(Completed())
@@ -240,7 +240,7 @@ def test_usage_that_is_not_the_last_word_is_no_final_account():
 
 def test_a_cut_stream_that_reported_more_than_it_showed_owes_the_larger():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     one.feed(Delta("one"))
     one.feed(Usage(input=50, output=90))
     assert one.owed(KILLED).amount == cost(MODEL, Usage(input=50, output=90), None)
@@ -248,7 +248,7 @@ def test_a_cut_stream_that_reported_more_than_it_showed_owes_the_larger():
 
 def test_a_stream_whose_end_was_seen_owes_its_report_even_if_its_client_left_then():
     one = meter()
-    one.answered()
+    one.answered(streams=True)
     for event in (Delta("x"), USAGE, Finished()):
         one.feed(event)
     assert one.owed(ClientGone()).basis is Basis.REPORTED
@@ -256,7 +256,7 @@ def test_a_stream_whose_end_was_seen_owes_its_report_even_if_its_client_left_the
 
 def test_a_stream_is_cut_when_more_was_counted_than_was_held():
     one = meter(tokens=10)
-    one.answered()
+    one.answered(streams=True)
     fed = 0
     while one.feed(Delta(f"word{fed} ")):
         fed += 1
@@ -285,14 +285,20 @@ def test_an_answer_that_is_not_streamed_is_never_cut():
 
 def test_an_answer_that_is_not_streamed_and_broke_off_owes_its_bound():
     one = meter(asked=structs.replace(ASKED, stream=False))
-    one.answered()
+    one.answered(streams=True)
+    assert one.owed(ProviderLost()).basis is Basis.BOUND
+
+
+def test_a_stream_that_was_answered_in_one_unreadable_piece_owes_its_bound():
+    one = meter()
+    one.answered(streams=False)
     assert one.owed(ProviderLost()).basis is Basis.BOUND
 
 
 def test_embeddings_owe_their_input_alone():
     asked = Asked(model="e", makes_output=False)
     one = meter(asked=asked, tokens=0)
-    one.answered()
+    one.answered(streams=True)
     one.feed(Usage(input=7, output=0))
     assert one.owed(Completed()).amount == cost(MODEL, Usage(input=7, output=0), None)
 
@@ -317,7 +323,7 @@ def test_no_ending_owes_less_than_what_was_reported_or_shown(
 ):
     one = meter()
     if answers:
-        one.answered()
+        one.answered(streams=True)
     for event in events:
         one.feed(event)
     owed = one.owed(kind())

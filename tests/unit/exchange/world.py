@@ -13,7 +13,7 @@ from gateway.core.calls import Timeouts
 from gateway.core.ids import ModelName, Project, Provider, TokenId
 from gateway.core.limits import Caller, Limits, OnExcess
 from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule, Vocabulary
-from gateway.core.routing import directory
+from gateway.core.routing import WeightedModel, directory
 from gateway.core.traces import Trace
 from gateway.errors import GatewayError
 from gateway.exchange.holding import Holding
@@ -100,8 +100,10 @@ class World:
         caps: Mapping[BudgetKey, int | None] | None = None,
         limits: Limits | None = None,
         model: Model = MODEL,
+        fallbacks: Sequence[Model] = (),
         total_s: float = 60.0,
     ) -> None:
+        """Answer so. Where there are fallbacks, `fast` is the name of the model that has them."""
         self.clock = FakeClock()
         self.ledger = FakeLedger(caps or {MONTH: 1000 * DOLLAR})
         self.witness = FakeWitness()
@@ -116,14 +118,24 @@ class World:
             Terms(15.0, 20_000),
             self.witness,  # type: ignore[arg-type]
         )
-        book = PriceBook("prices-1", {model.name: model})
+        models = [model, *fallbacks]
+        book = PriceBook("prices-1", {each.name: each for each in models})
+        aliases = {"fast": (WeightedModel(model.name, 1),)} if fallbacks else {}
         self.pipeline = Pipeline(
             standing=Standing(
-                directory=directory(book, [model.provider], {}),
+                directory=directory(
+                    book,
+                    [each.provider for each in models],
+                    aliases,
+                    {"fast": tuple(each.name for each in fallbacks)},
+                ),
                 adapters={
-                    model.provider: adapter(model.provider, "openai", "https://stub.test/v1")
+                    each.provider: adapter(
+                        each.provider, "openai", f"https://{each.provider}.test/v1"
+                    )
+                    for each in models
                 },
-                timeouts={model.provider: Timeouts(1.0, 1.0, 1.0, total_s)},
+                timeouts={each.provider: Timeouts(1.0, 1.0, 1.0, total_s) for each in models},
                 keys=FakeKeys(KEY),
                 zone=UTC,
             ),
