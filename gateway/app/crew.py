@@ -39,7 +39,7 @@ PAUSES_S: Final = (0.1, 0.5, 2.0, 5.0)
 DEATHS_S: Final = 60.0
 ASK_EVERY_S: Final = 2.0
 """What a worker counted for so long is lost to the metrics when it is killed; the ledger has it."""
-_ANSWER_S: Final = 1.0
+_ANSWER_S: Final = 2.0
 _GONE_S: Final = 10.0
 
 
@@ -69,7 +69,7 @@ class Worker:
         self._is_told = anyio.Event()
 
     async def ask(self) -> None:
-        """Ask how it goes; return when it has answered, or has not for a second."""
+        """Ask how it goes; return when it has answered, or has not in time."""
         question = next(self._questions)
         await self.line.send(Ask(question))
         with anyio.move_on_after(_ANSWER_S) as waiting:

@@ -111,6 +111,19 @@ def seconds(at: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)
 
 
+def test_jobs_can_be_done_by_several_workers(settings: dict[str, Any]) -> None:
+    gateway = Gateway(settings, arguments=("--role", "worker"), workers=2)
+    try:
+        gateway.spawn()
+        wait_until(lambda: has_started(gateway), "they do jobs", seconds=30, every=0.05)
+        ready = httpx.get(f"{gateway.ops_url}/readyz")
+        assert (ready.status_code, ready.text) == (200, "ready: 2 of 2 workers\n")
+        assert not (gateway.state / "admin.json").exists(), "commands can't ask it"
+        assert gateway.stop() == 0
+    finally:
+        gateway.remove()
+
+
 def test_an_embedded_database_takes_no_half_of_a_gateway() -> None:
     for role in ("proxy", "worker"):
         with running({}, arguments=("--role", role), is_started=False) as gateway:
