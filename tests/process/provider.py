@@ -205,6 +205,8 @@ class _Exchange:
             await self._say_body()
         elif self.served.path == "/embeddings":
             await self._embed()
+        elif self.served.stream and self.script.is_error_event_alone:
+            await self._say_error_event()
         elif self.served.stream:
             await self._stream(self._produce())
         else:
@@ -216,6 +218,12 @@ class _Exchange:
         if said is None:
             said = error_body(status, f"scripted_{status}", "as the script says")
         await self._send_json(status, said)
+        self.served.ends("refused")
+
+    async def _say_error_event(self) -> None:
+        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+        await self.connection.write(head(200, _headers(self.script) | headers))
+        await self._break_off()
         self.served.ends("refused")
 
     async def _embed(self) -> None:

@@ -61,6 +61,7 @@ class Script:
     ending_after: int = 3
     """Chunks with output that are sent before an ending other than complete; -1: not even a status.
 
+    Before an error event, -1 is no other event: in the place of an answer, so nothing is produced.
     More than there are: all but [DONE]. An answer that is no stream is cut in the middle.
     """
 
@@ -69,6 +70,11 @@ class Script:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     """Answer exactly this JSON with `status` (also with 200) and produce nothing."""
+
+    @property
+    def is_error_event_alone(self) -> bool:
+        """Whether a stream is to have an error event and nothing else."""
+        return self.ending == "error_event" and self.ending_after < 0
 
 
 def scripted(default: Script, said: Mapping[str, Any]) -> Script:
