@@ -159,6 +159,23 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_the_cap_holds(
         )
 
 
+def test_counters_outlive_the_workers_that_counted(settings: dict[str, Any]) -> None:
+    with running(settings, workers=2) as gateway:
+        for _ in range(12):
+            with gateway.sdk() as client:
+                client.chat.completions.create(model=MODEL, messages=HELLO)
+        assert calls_counted(gateway) == 12
+        for victim in gateway.worker_pids():
+            os.kill(victim, SIGKILL)
+            wait_until(lambda: is_whole(gateway, victim, 2), "it is replaced", seconds=30)  # noqa: B023
+            assert calls_counted(gateway) == 12
+
+
+def is_whole(gateway: Gateway, victim: int, workers: int) -> bool:
+    pids = gateway.worker_pids()
+    return victim not in pids and readiness(gateway)[1] == f"ready: {workers} of {workers} workers"
+
+
 class Load:
     """Threads that call, each on connections of its own, until a cap refuses them or it is stopped."""
 
@@ -225,6 +242,9 @@ async def test_sigterm_drains_every_worker_even_if_each_is_told_twice(
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, SIGTERM)
             wait_until(lambda: readiness(gateway) == (503, "draining"), "it says that it drains")
+            for pid in gateway.worker_pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, SIGTERM)
             with gateway.sdk() as late, pytest.raises(openai.InternalServerError) as caught:
                 await asyncio.to_thread(late.chat.completions.create, model=MODEL, messages=HELLO)
             assert caught.value.code == "draining"
