@@ -22,7 +22,7 @@ from gateway.core.limits import Kill, KillScope
 from gateway.core.money import NanoDollars
 from gateway.core.outcome import Outcome
 from gateway.core.refusal import Code
-from gateway.core.traces import Basis, Trace
+from gateway.core.traces import Basis, FailedAttempt, Trace
 from gateway.telemetry import BudgetFigures, Journal, Telemetry, write_to
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -57,6 +57,17 @@ TRACE = Trace(
     overhead_ms=0.4,
     attempts=1,
     labels={"name": SECRET},
+)
+
+
+ATTEMPT = FailedAttempt(
+    model=ModelName("groq/llama-4"),
+    provider=Provider("groq"),
+    outcome=Outcome.TIMED_OUT,
+    cost_nusd=NanoDollars(234_567),
+    cost_basis=Basis.BOUND,
+    bound_nusd=NanoDollars(234_567),
+    took_s=1.0,
 )
 
 
@@ -186,6 +197,16 @@ def test_a_call_is_counted_in_every_metric_it_concerns(recorded: Recorded):
     assert recorded.value("cost_usd_total", **CALL) == 0.002469134
     assert recorded.value("bound_to_cost_ratio_sum") == 4
     assert recorded.value("bound_to_cost_ratio_bucket", le="2.0") == 2
+
+
+def test_what_an_attempt_costs_is_counted_once_and_at_its_own_model(recorded: Recorded):
+    recorded.telemetry.models_known({KNOWN, ATTEMPT.model})
+    recorded.telemetry.attempt_failed(ATTEMPT, TRACE.id)
+    recorded.telemetry.call_ended(ended(attempts=2), ATTEMPT.cost_nusd)
+    assert recorded.value("cost_usd_total", provider="groq", model="groq/llama-4") == 0.000234567
+    assert recorded.value("cost_usd_total", **CALL) == 0.001
+    assert sum(recorded.labelled("requests_total").values()) == 1
+    assert recorded.value("bound_to_cost_ratio_sum") == 2
 
 
 def test_a_call_without_cost_or_first_byte_leaves_those_out(recorded: Recorded):
@@ -431,6 +452,17 @@ EVENTS: dict[str, tuple[Callable[[Telemetry], None], str, dict[str, object]]] = 
         lambda t: t.upstream_failed(Provider("openai"), "UpstreamLost", TRACE.id),
         "warning",
         {"trace": TRACE.id, "provider": "openai", "kind": "UpstreamLost"},
+    ),
+    "attempt_failed": (
+        lambda t: t.attempt_failed(ATTEMPT, TRACE.id),
+        "warning",
+        {
+            "trace": TRACE.id,
+            "provider": "groq",
+            "model": "other",
+            "outcome": "timed_out",
+            "cost_usd": "0.000234567",
+        },
     ),
     "overshoot": (
         lambda t: t.overshoot(5, TRACE.id),
