@@ -16,7 +16,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from gateway import __version__
-from gateway.app import local_files, opening, orders as told, reloading, welcoming
+from gateway.app import alerting, local_files, opening, orders as told, reloading, welcoming
 from gateway.app.clock import SystemClock
 from gateway.app.opening import Place
 from gateway.app.orders import Orders
@@ -182,6 +182,7 @@ def _start_jobs(life: Life, config: Config, group: TaskGroup) -> None:
     if life.role is not Role.PROXY:
         for period_s, job in _jobs(parts, config, life.clock):
             group.start_soon(supervisor.every, period_s, job)
+        group.start_soon(alerting.run, parts, life.clock)
     budgets = partial(figures.run, parts.stores.limits, parts.today, telemetry.budgets)
     group.start_soon(supervisor.every, FIGURES_EVERY_S, budgets)
     group.start_soon(parts.purse.run)

@@ -30,11 +30,13 @@ from gateway.remote.upstream import (
     stock_client,
 )
 from gateway.store.access import AccessStore
+from gateway.store.alerts import AlertStore
 from gateway.store.audit_log import AuditLog
 from gateway.store.database import Database
 from gateway.store.ledger import LedgerStore
 from gateway.store.limits import LimitStore
 from gateway.store.minting import Mint
+from gateway.store.outbox import OutboxStore
 from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunDefaults, RunStore
 from gateway.store.sessions import SessionStore
@@ -54,9 +56,11 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     """The tables, each behind its module."""
 
     access: AccessStore
+    alerts: AlertStore
     audit: AuditLog
     ledger: LedgerStore
     limits: LimitStore
+    outbox: OutboxStore
     replicas: ReplicaStore
     runs: RunStore
     sessions: SessionStore
@@ -112,9 +116,11 @@ def stores(database: Database, config: Config, pepper: bytes, clock: SystemClock
             clock.monotonic,
             stale_s=config.ledger.lease_ttl_ms / 1000,
         ),
+        alerts=AlertStore(database, mint),
         audit=AuditLog(database),
         ledger=LedgerStore(database),
         limits=LimitStore(database),
+        outbox=OutboxStore(database),
         replicas=ReplicaStore(database),
         runs=RunStore(database, mint, RunDefaults(config.limits.run_nusd)),
         sessions=SessionStore(database, mint),

@@ -1,6 +1,7 @@
 """What no single value shows: parts that contradict each other, and what this release can't do yet."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from gateway.config.forms import VAULT
@@ -113,10 +114,18 @@ def _bad_fallbacks(config: Config) -> Iterator[ConfigurationInvalid]:
                 yield invalid(path, "the one target itself", "another model")
 
 
+def _unordered_thresholds(config: Config) -> Iterator[ConfigurationInvalid]:
+    percents = config.limits.alert_at
+    if any(low >= high for low, high in pairwise(percents)):
+        found = ", ".join(map(str, percents[:8]))
+        yield invalid("$.limits.alert_at", found, "each above the one before, such as 50, 80, 100")
+
+
 _CONTRADICTIONS: Final = (
     _shared_port,
     _taken_names,
     _weightless_routes,
     _lost_targets,
     _bad_fallbacks,
+    _unordered_thresholds,
 )

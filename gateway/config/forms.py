@@ -5,6 +5,8 @@ nano-dollars, shares and factors to parts per million, credentials to `Secret`. 
 field's type by `written_as`, and followed by the decoder and the schema alike.
 """
 
+import base64
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -33,6 +35,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 _KEY = re.compile(r"[!-~]{1,4096}")
 _URL = re.compile(r"[!-~]{1,2048}")
 _FILE = re.compile(r"[^\x00-\x1f\x7f]{1,4096}")
+_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
+_LOCAL_NAME = re.compile(r"(?i)([^.]+|.*\.(localhost|local|internal|home\.arpa))\.?")
 _TIER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _EXPANDED = r".*\$\{.*"
 """A schema lets through what the environment may complete; only the decoder can judge it."""
@@ -190,6 +194,41 @@ def _split(text: str) -> SplitResult:
     return url
 
 
+def _webhook_url(value: Scalar) -> str:
+    """Return the URL of a receiver. Its query is the receiver's own affair; a password is not."""
+    text = _matching(_URL)(value)
+    url = _split(text)
+    host = url.hostname
+    if not host or "@" in url.netloc or "#" in text or url.scheme not in {"http", "https"}:
+        raise Unfit
+    if url.scheme == "http" and not _is_near(host):
+        raise Unfit
+    return text
+
+
+def _is_near(host: str) -> bool:
+    """Return whether a host is of this machine or a private network, so far as its name tells."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        is_number = host.rpartition(".")[2].isdigit()  # 2130706433 and its like are addresses too
+        return not is_number and _LOCAL_NAME.fullmatch(host) is not None
+    return address.is_loopback or (address.is_private and not address.is_unspecified)
+
+
+def _webhook_secret(value: Scalar) -> Secret:
+    """Return a secret of Standard Webhooks: `whsec_` and 24 to 64 bytes in base64."""
+    text = _matching(_WEBHOOK_SECRET)(value)
+    encoded = text.removeprefix("whsec_").rstrip("=")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        raise Unfit from None
+    if not 24 <= len(key) <= 64:
+        raise Unfit
+    return Secret(text)
+
+
 def _timezone(value: Scalar) -> str:
     name = _text(value)
     try:
@@ -250,6 +289,21 @@ WEB_URL: Final = Form(
     read=_web_url,
     pattern="https?://[^@?#]+",
 )
+WEBHOOK_URL: Final = Form(
+    name="webhook URL",
+    allowed="an https:// URL without user or fragment; http:// only to this machine or a private network",
+    read=_webhook_url,
+    pattern="https?://[^@#]+",
+    is_private=True,
+)
+WEBHOOK_SECRET: Final = Form(
+    name="webhook secret",
+    allowed='whsec_ and 24 to 64 random bytes in base64, best as "${NAME}"',
+    read=_webhook_secret,
+    write=Secret.reveal,
+    pattern=_WEBHOOK_SECRET.pattern,
+    is_private=True,
+)
 TIMEZONE: Final = Form(
     name="time zone",
     allowed="UTC or a name of the IANA time zone database such as Europe/Berlin",
@@ -264,6 +318,7 @@ def _named(name: str, pattern: re.Pattern[str], allowed: str) -> Form:
 MODEL: Final = _named("model", _MODEL, "provider/model, such as openai/gpt-5-mini")
 PROVIDER: Final = _named("provider", _PROVIDER, "1 to 64 of A-Za-z0-9._-, such as openai")
 ALIAS: Final = _named("alias", _ALIAS, "1 to 128 of A-Za-z0-9._:/@+-, such as fast")
+WEBHOOK: Final = _named("webhook", _PROVIDER, "1 to 64 of A-Za-z0-9._-, such as ops")
 TIER: Final = _named("tier", _TIER, "1 to 64 of a-z0-9_.-, such as priority")
 HOST: Final = _named("host", _HOST, "an address or host name such as 127.0.0.1")
 FILE: Final = _named("file", _FILE, "the path of a file")
@@ -272,7 +327,7 @@ LEASE: Final = _duration_between("1s", "1h")
 GRACE: Final = _duration_between("0s", "24h")
 
 _MONEY = (USD, FACTOR, SHARE)
-_PLACES = (DATABASE, BASE_URL, WEB_URL, HOST, FILE, TIMEZONE)
-_NAMES = (MODEL, PROVIDER, ALIAS, TIER)
-_REST = (SECRET, WAIT, LEASE, GRACE)
+_PLACES = (DATABASE, BASE_URL, WEB_URL, WEBHOOK_URL, HOST, FILE, TIMEZONE)
+_NAMES = (MODEL, PROVIDER, ALIAS, WEBHOOK, TIER)
+_REST = (SECRET, WEBHOOK_SECRET, WAIT, LEASE, GRACE)
 FORMS: Final = {form.name: form for form in (*_MONEY, *_PLACES, *_NAMES, *_REST)}

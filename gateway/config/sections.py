@@ -31,6 +31,7 @@ Days = Annotated[int, Meta(ge=1, le=3650)]
 Tokens = Annotated[int, Meta(ge=1, le=10**9)]
 OverLimit = Literal["clamp", "refuse"]
 HttpClient = Literal["own", "httpx"]
+WebhookEvent = Literal["budget.threshold"]
 Dialect = Literal["openai", "anthropic", "gemini", "azure", "bedrock"]
 
 _HOSTS_WITHOUT_STREAM_OPTIONS = ("mistral.ai", "openrouter.ai")
@@ -250,6 +251,36 @@ class Limits(Section, frozen=True, kw_only=True):
     timezone: Annotated[
         str, written_as(forms.TIMEZONE), Meta(description="Where months and days begin.")
     ] = "UTC"
+    alert_at: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=100)], ...],
+        Meta(
+            description="Per cents of a cap, rising: webhooks are told once each as a budget "
+            "reaches them. [] tells nothing."
+        ),
+    ] = (50, 80, 100)
+
+
+class WebhookSettings(Section, frozen=True, kw_only=True):
+    """One receiver of signed messages, as Standard Webhooks has them."""
+
+    url: Annotated[
+        str,
+        written_as(forms.WEBHOOK_URL),
+        Meta(
+            description="Where messages are posted: https, or http to this machine or a private "
+            "network."
+        ),
+    ]
+    secret: Annotated[
+        Secret,
+        written_as(forms.WEBHOOK_SECRET),
+        Meta(
+            description='What signs them: whsec_ and 24 to 64 bytes in base64, best as "${NAME}".'
+        ),
+    ]
+    events: Annotated[
+        tuple[WebhookEvent, ...], Meta(min_length=1, description="What it is told of.")
+    ] = ("budget.threshold",)
 
 
 class LedgerSettings(Section, frozen=True, kw_only=True):
@@ -339,6 +370,10 @@ class Config(Section, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=_nothing)
     timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
     limits: Limits = msgspec.field(default_factory=Limits)
+    webhooks: Annotated[
+        Mapping[Annotated[str, written_as(forms.WEBHOOK)], WebhookSettings],
+        Meta(description="Receivers of signed messages, by name."),
+    ] = msgspec.field(default_factory=_nothing)
     ledger: LedgerSettings = msgspec.field(default_factory=LedgerSettings)
     privacy: Privacy = msgspec.field(default_factory=Privacy)
     aggregates: Aggregates = msgspec.field(default_factory=Aggregates)

@@ -138,6 +138,8 @@ def _operations(series: Series) -> Iterator[Metric]:
     )
     yield _gauge("traces_queue_depth", "Traces not yet written.", "", queued)
     yield _counter("traces_dropped", "Traces lost for want of room.", "", dropped)
+    sent = [((result,), count) for result, count in series.webhooks.items()]
+    yield _counter("webhooks", "Attempts to deliver a message to a webhook.", "result", sent)
 
 
 def _counter(name: str, text: str, labels: str, rows: _Rows) -> Metric:

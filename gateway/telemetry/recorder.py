@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry
 
+from gateway.core.budget import BudgetKey
 from gateway.core.ids import ModelName, Provider, ReplicaId, TraceId
 from gateway.core.limits import Kill, KillScope
 from gateway.core.money import ZERO, NanoDollars, to_usd
@@ -130,6 +131,36 @@ class Telemetry:
     def kills(self, scopes: Iterable[KillScope]) -> None:
         """These kill switches are on: the scope of each, and no other."""
         self._series.kills_are(scopes)
+
+    def threshold_passed(self, key: BudgetKey, percent: int) -> None:
+        """A budget newly passed a threshold, and webhooks are to be told."""
+        self._log.warning(
+            "threshold_passed",
+            scope=key.scope,
+            scope_id=key.scope_id,
+            window=key.window,
+            period_start=key.period_start,
+            percent=percent,
+        )
+
+    def webhook_delivered(self, webhook: str, message: str, attempt: int) -> None:
+        """A webhook's receiver has a message; `webhook` is its name in the configuration."""
+        self._series.webhooks["delivered"] += 1
+        self._log.info("webhook_delivered", webhook=webhook, message=message, attempt=attempt)
+
+    def webhook_failed(self, webhook: str, message: str, attempt: int, reason: str) -> None:
+        """A message was not delivered, and is sent again later; `reason` is a word of ours."""
+        self._series.webhooks["failed"] += 1
+        self._log.warning(
+            "webhook_failed", webhook=webhook, message=message, attempt=attempt, reason=reason
+        )
+
+    def webhook_given_up(self, webhook: str, message: str, attempt: int, reason: str) -> None:
+        """A message was not delivered, and is not sent again."""
+        self._series.webhooks["given_up"] += 1
+        self._log.error(
+            "webhook_given_up", webhook=webhook, message=message, attempt=attempt, reason=reason
+        )
 
     def started(self, base_url: str | None) -> None:
         """The gateway serves; no calls where it has no base URL."""

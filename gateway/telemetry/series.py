@@ -33,6 +33,8 @@ ABORTED: Final = (
     Outcome.SHUT_DOWN,
 )
 """The outcomes that end a stream early, which are also the reasons in `streams_aborted_total`."""
+WEBHOOK_RESULTS: Final = ("delivered", "failed", "given_up")
+"""What may come of an attempt to deliver: there, to be tried again, or not."""
 
 _DURATION_S: Final = (
     0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
@@ -127,6 +129,7 @@ class Series:
         self.overshoot_nusd = 0
         self.traces_queued = 0
         self.traces_dropped = 0
+        self.webhooks = dict.fromkeys(WEBHOOK_RESULTS, 0)
         self.kills = dict.fromkeys(KillScope, 0)
         self.budgets = {scope: BudgetSums() for scope in BUDGET_SCOPES}
 

@@ -194,7 +194,7 @@ def test_snippets_can_be_read(name: str):
         ast.parse(python)
     for document in blocks(text, "json"):
         json.loads(document)
-    environ = {"OPENAI_API_KEY": "k", "PG_PASSWORD": "p"}
+    environ = {"OPENAI_API_KEY": "k", "PG_PASSWORD": "p", "HOOK_SECRET": f"whsec_{32 * 'A'}"}
     for settings in blocks(text, "yaml"):
         parse(settings.encode(), environ)
 

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.budget import Scope
+from gateway.core.budget import BudgetKey, Scope, Window
 from gateway.core.ids import KillId, ModelName, Project, Provider, ReplicaId, TokenId, TraceId
 from gateway.core.limits import Kill, KillScope
 from gateway.core.money import NanoDollars
@@ -133,6 +133,7 @@ METRICS = {
     "ledger_lease_wait_seconds": ("histogram", set()),
     "traces_queue_depth": ("gauge", set()),
     "traces_dropped": ("counter", set()),
+    "webhooks": ("counter", {"result"}),
     "upstream_connections": ("gauge", {"provider", "state"}),
     "build_info": ("gauge", {"version"}),
 }
@@ -323,7 +324,15 @@ def test_what_happens_beside_calls_is_measured(recorded: Recorded):
     telemetry.traces_dropped(2)
     telemetry.overshoot(1_500_000_000, TRACE.id)
     telemetry.kills([KillScope.RUN, KillScope.RUN, KillScope.ALL])
+    telemetry.webhook_failed("ops", "m", 1, "timed_out")
+    telemetry.webhook_failed("ops", "m", 2, "timed_out")
+    telemetry.webhook_delivered("ops", "m", 3)
     recorded.connections = {(Provider("openai"), "busy"): 3, (Provider("openai"), "idle"): 4}
+    assert recorded.labelled("webhooks_total") == {
+        ("delivered",): 1,
+        ("failed",): 2,
+        ("given_up",): 0,
+    }
     assert recorded.value("streams_active") == 1
     assert recorded.value("kill_propagation_seconds_bucket", le="0.15") == 0
     assert recorded.value("kill_propagation_seconds_bucket", le="0.25") == 1
@@ -474,6 +483,34 @@ EVENTS: dict[str, tuple[Callable[[Telemetry], None], str, dict[str, object]]] = 
         lambda t: t.kill_applied(kill(SECRET), 4),
         "warning",
         {"kill": "k1", "scope": "run", "cut": 4},
+    ),
+    "threshold_passed": (
+        lambda t: t.threshold_passed(
+            BudgetKey(Scope.PROJECT, "search", Window.DAY, "2026-11-25"), 80
+        ),
+        "warning",
+        {
+            "scope": "project",
+            "scope_id": "search",
+            "window": "day",
+            "period_start": "2026-11-25",
+            "percent": 80,
+        },
+    ),
+    "webhook_delivered": (
+        lambda t: t.webhook_delivered("ops", "m1", 1),
+        "info",
+        {"webhook": "ops", "message": "m1", "attempt": 1},
+    ),
+    "webhook_failed": (
+        lambda t: t.webhook_failed("ops", "m1", 2, "status 503"),
+        "warning",
+        {"webhook": "ops", "message": "m1", "attempt": 2, "reason": "status 503"},
+    ),
+    "webhook_given_up": (
+        lambda t: t.webhook_given_up("ops", "m1", 10, "timed_out"),
+        "error",
+        {"webhook": "ops", "message": "m1", "attempt": 10, "reason": "timed_out"},
     ),
     "unhandled": (
         lambda t: t.unhandled(ValueError(SECRET), "flush"),

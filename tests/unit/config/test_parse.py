@@ -1,5 +1,6 @@
 """What a file and the environment mean."""
 
+import base64
 from decimal import Decimal
 
 import pytest
@@ -48,7 +49,9 @@ def test_everything_in_a_file_arrives():
             hidden_reasoning: true
         timeouts: {connect: 1s, first_byte: 5m, idle: 1500ms, total: 24h}
         limits: {month_usd: null, run_usd: "2.50", request_usd: 7, output_tokens: null,
-                 over_ceiling: refuse, short_budget: refuse, require_run: true, timezone: Europe/Berlin}
+                 over_ceiling: refuse, short_budget: refuse, require_run: true, timezone: Europe/Berlin,
+                 alert_at: [1, 99]}
+        webhooks: {ops: {url: "https://h/x?y=${PW}", secret: "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}
         ledger: {lease_ttl: 1m, lease_share: 1}
         privacy: {content_days: 1, trace_days: 2}
         aggregates: {url: https://hub.example, secret: x}
@@ -87,9 +90,66 @@ def test_everything_in_a_file_arrives():
         7 * 10**9,
     )
     assert (limits.output_tokens, limits.over_ceiling, limits.require_run) == (None, "refuse", True)
-    assert limits.timezone == "Europe/Berlin"
+    assert (limits.timezone, limits.alert_at) == ("Europe/Berlin", (1, 99))
+    ops = config.webhooks["ops"]
+    assert (ops.url, ops.events) == ("https://h/x?y=p", ("budget.threshold",))
+    assert ops.secret == Secret("whsec_" + 32 * "A")
     assert (config.ledger.lease_ttl_ms, config.ledger.lease_share_ppm) == (60_000, 1_000_000)
     assert config.shutdown.grace_ms == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com/services/T/B/x?y=z",
+        "http://127.0.0.1:9000/x",
+        "http://[::1]/",
+        "http://10.0.0.7",
+        "http://[fd00::7]/x",
+        "http://localhost:1",
+        "http://receiver:8000/x",
+        "http://receiver.monitoring.svc.cluster.local",
+        "http://alerts.internal/x",
+    ],
+)
+def test_a_webhook_goes_over_tls_or_stays_near(url: str):
+    secret = "whsec_" + 32 * "A"
+    config = parsed(f"webhooks: {{ops: {{url: '{url}', secret: {secret}}}}}")
+    assert config.webhooks["ops"].url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://8.8.8.8/x",
+        "http://0.0.0.0/x",
+        "http://2130706433/x",
+        "http://127.1/x",
+        "http://localhost.example.com",
+        "http://[2001:4860:4860::8888]/",
+        "ftp://10.0.0.7/x",
+        "https:///x",
+        "https://h/x#y",
+        "https://u@h/x",
+        "//h/x",
+    ],
+)
+def test_a_webhook_goes_nowhere_else(url: str):
+    secret = "whsec_" + 32 * "A"
+    with pytest.raises(ConfigurationInvalid):
+        parsed(f"webhooks: {{ops: {{url: '{url}', secret: {secret}}}}}")
+
+
+@given(st.binary(max_size=80))
+def test_a_webhooks_secret_is_24_to_64_bytes(key: bytes):
+    encoded = base64.b64encode(key).decode()
+    for written in (f"whsec_{encoded}", f"whsec_{encoded.rstrip('=')}"):
+        source = f"webhooks: {{ops: {{url: 'https://h', secret: '{written}'}}}}"
+        if 24 <= len(key) <= 64:
+            assert parsed(source).webhooks["ops"].secret.reveal() == written
+        else:
+            with pytest.raises(ConfigurationInvalid):
+                parsed(source)
 
 
 def test_a_configuration_can_not_be_changed():
@@ -230,6 +290,12 @@ def test_only_the_sandbox_is_the_sandbox():
     [
         ("", []),
         ("limits: {run_usd: 1}\nprices: {a/b: {input: 1}}\nshutdown: {grace: 1s}", []),
+        (
+            "limits: {alert_at: [1]}\nwebhooks: {a: {url: 'https://h', secret: whsec_"
+            + 32 * "A"
+            + "}}",
+            [],
+        ),
         ("listen: {port: 1, host: '::'}", ["$.listen.host", "$.listen.port"]),
         ("listen: {tls: {certificate: a, key: b}}", ["$.listen.tls"]),
         ("database: postgresql://h/d\nlimits: {run_usd: 1}", ["$.database"]),

@@ -20,11 +20,15 @@ USD = 'dollars such as "2.50" or 5, at most 1000000000 with nine decimals'
 WAIT = "a duration such as 250ms, 30s, 5m, 24h or 30d, from 1ms to 24h"
 MODEL = "provider/model, such as openai/gpt-5-mini"
 BASE_URL = "an http:// or https:// URL without user, query or fragment, or sandbox:"
-LIMITS = "month_usd, run_usd, request_usd, output_tokens, over_ceiling, short_budget, require_run, timezone"
+LIMITS = "month_usd, run_usd, request_usd, output_tokens, over_ceiling, short_budget, require_run, timezone, alert_at"
 SECTIONS = (
-    "listen, database, providers, models, prices, timeouts, limits, ledger, privacy, aggregates, "
-    "egress, shutdown"
+    "listen, database, providers, models, prices, timeouts, limits, webhooks, ledger, privacy, "
+    "aggregates, egress, shutdown"
 )
+WEBHOOK_URL = (
+    "an https:// URL without user or fragment; http:// only to this machine or a private network"
+)
+WEBHOOK_SECRET = 'whsec_ and 24 to 64 random bytes in base64, best as "${NAME}"'
 NOT_SUPPORTED = "which is not supported by this release"
 
 
@@ -39,6 +43,12 @@ def provider(**changes: str) -> str:
     fields = {"dialect": "openai", "base_url": "http://127.0.0.1/v1"} | changes
     inside = ", ".join(f"{name}: {value}" for name, value in fields.items())
     return f"providers: {{p: {{{inside}}}}}\n"
+
+
+def webhook(**changes: str) -> str:
+    fields = {"url": "https://h/x", "secret": "whsec_" + "A" * 32} | changes
+    inside = ", ".join(f"{name}: {value}" for name, value in fields.items())
+    return f"webhooks: {{ops: {{{inside}}}}}\n"
 
 
 WRONG = {
@@ -232,6 +242,30 @@ WRONG = {
     provider() + "models: {fast: {targets: [{model: p/m}], fallbacks: [p/m]}}": (
         "$.models.fast.fallbacks[0]: found the one target itself, allowed is another model"
     ),
+    # alerts
+    "limits: {alert_at: [50, 101]}": (
+        "$.limits.alert_at[1]: found 101, allowed is a whole number from 1 to 100"
+    ),
+    "limits: {alert_at: [0]}": "$.limits.alert_at[0]: found 0, allowed is a whole number from 1 to 100",
+    "limits: {alert_at: 50}": "$.limits.alert_at: found 50, allowed is a list",
+    "limits: {alert_at: [50, 50]}": (
+        "$.limits.alert_at: found 50, 50, allowed is each above the one before, such as 50, 80, 100"
+    ),
+    "webhooks: {'a b': {}}": '$.webhooks["a b"]: found such a key, allowed is 1 to 64 of A-Za-z0-9._-, such as ops',
+    "webhooks: {ops: {url: 'https://h'}}": f"$.webhooks.ops.secret: found no key, allowed is {WEBHOOK_SECRET}",
+    webhook(url="'http://example.com/x'"): (
+        f"$.webhooks.ops.url: found a text (not shown), allowed is {WEBHOOK_URL}"
+    ),
+    webhook(url="'https://u:p@example.com/x'"): (
+        f"$.webhooks.ops.url: found a text (not shown), allowed is {WEBHOOK_URL}"
+    ),
+    webhook(secret="whsec_AAAA"): (
+        f"$.webhooks.ops.secret: found a text (not shown), allowed is {WEBHOOK_SECRET}"
+    ),
+    webhook(events="[]"): "$.webhooks.ops.events: found a list of 0, allowed is at least 1",
+    webhook(events="[budget.spent]"): (
+        '$.webhooks.ops.events[0]: found text "budget.spent", allowed is one of budget.threshold'
+    ),
     # not in this release
     provider(dialect="anthropic"): (
         f"$.providers.p.dialect: found anthropic, {NOT_SUPPORTED}, allowed is openai"
@@ -301,6 +335,10 @@ def test_a_long_text_is_shortened_in_the_line():
         f"database: mysql://u:{KEY}@h/d",
         provider(base_url=f"'http://u:{KEY}@h'"),
         provider(base_url=f"'http://h?key={KEY}'"),
+        webhook(secret=KEY),
+        webhook(secret='"${PASSWORD}"'),
+        webhook(url=f"'http://example.com/{KEY}'"),
+        webhook(url=f"'https://u:{KEY}@h/'"),
         "limits: {timezone: '${PASSWORD}'}",
         "limits: {over_ceiling: '${PASSWORD}'}",
         "models: {m: {targets: [{model: '${PASSWORD}/x'}]}}",
