@@ -16,7 +16,10 @@ def headers(progress: Progress, owned: Owned, remaining: int | None, now: float)
     pairs = [
         (b"x-gateway-trace", progress.trace.encode()),
         (b"x-gateway-model", progress.model.name.encode()),
-        (b"x-gateway-estimate-usd", to_usd(progress.bound_nusd).encode()),
+        (
+            b"x-gateway-estimate-usd",
+            to_usd(progress.earlier_bound_nusd + progress.offer.bound.amount).encode(),
+        ),
         (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s(progress, owned, now) * 1000)),
     ]
     if progress.run is not None:
@@ -39,8 +42,7 @@ def overhead_s(progress: Progress, owned: Owned, now: float) -> float:
 
     Where there were several attempts, what is between them is the gateway's too.
     """
-    upstream = sum(attempt.took_s for attempt in progress.earlier)
-    before = progress.sent_at - progress.started.monotonic - upstream
+    before = progress.sent_at - progress.started.monotonic - progress.earlier_s
     last = owned.upstream_ended_at or owned.answered_at
     return before + (now - last if last is not None else 0.0)
 

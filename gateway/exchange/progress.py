@@ -10,7 +10,7 @@ from gateway.core.budget import BudgetKey, Hold
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider, TraceId
 from gateway.core.limits import Admitted, Caller, Run, Target
-from gateway.core.money import NanoDollars
+from gateway.core.money import ZERO, NanoDollars
 from gateway.core.pricing import Model
 from gateway.core.routing import Directory
 from gateway.core.traces import FailedAttempt
@@ -64,6 +64,11 @@ class Progress:
     fallbacks: tuple[Model, ...] = ()
     """The models to try, in turn, when this one fails."""
     earlier: tuple[FailedAttempt, ...] = ()
+    earlier_nusd: NanoDollars = ZERO
+    """What the attempts before this one owe."""
+    earlier_bound_nusd: NanoDollars = ZERO
+    earlier_s: float = 0.0
+    """How long they were with their providers."""
     ends_at: float
     """Monotonic: when the time of all attempts is up. Only where there are earlier ones."""
     target: Target
@@ -82,20 +87,12 @@ class Progress:
         self.started = started
         self.standing = standing
 
-    @property
-    def earlier_nusd(self) -> NanoDollars:
-        """What the attempts before this one owe."""
-        return NanoDollars(sum(attempt.cost_nusd for attempt in self.earlier))
-
-    @property
-    def bound_nusd(self) -> NanoDollars:
-        """What was held for this attempt and those before it."""
-        earlier = sum(attempt.bound_nusd for attempt in self.earlier)
-        return NanoDollars(earlier + self.offer.bound.amount)
-
     def followed(self, attempt: FailedAttempt, ends_at: float) -> "Progress":
         """Return the progress of the attempt after this one, which came to `attempt`."""
         following = copy(self)
         following.earlier = (*self.earlier, attempt)
+        following.earlier_nusd = NanoDollars(self.earlier_nusd + attempt.cost_nusd)
+        following.earlier_bound_nusd = NanoDollars(self.earlier_bound_nusd + attempt.bound_nusd)
+        following.earlier_s = self.earlier_s + attempt.took_s
         following.ends_at = ends_at
         return following

@@ -93,7 +93,7 @@ def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> T
         reasoning_tokens=owed.reasoning_tokens,
         cost_nusd=NanoDollars(progress.earlier_nusd + owed.amount),
         cost_basis=_basis(progress, owed),
-        bound_nusd=progress.bound_nusd,
+        bound_nusd=NanoDollars(progress.earlier_bound_nusd + progress.offer.bound.amount),
         attempts=len(progress.earlier) + 1,
         labels=progress.controls.labels,
     )
@@ -101,8 +101,10 @@ def ended(progress: Progress, owned: Owned, now: float, price_version: str) -> T
 
 def _basis(progress: Progress, owed: Owed) -> Basis:
     """Return what the sum of all attempts rests on; those that cost nothing take nothing from it."""
+    if not progress.earlier_nusd:
+        return owed.basis
     paid = [attempt.cost_basis for attempt in progress.earlier if attempt.cost_nusd]
-    return least_certain([*paid, owed.basis]) if paid else owed.basis
+    return least_certain([*paid, owed.basis])
 
 
 def _ms(seconds: float) -> float:

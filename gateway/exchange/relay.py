@@ -100,8 +100,9 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     @property
     def may_fall_back(self) -> bool:
         """Whether another model may answer in the place of this one, which failed unseen."""
-        is_unseen = self.withholds and self.status is None
-        return is_unseen and self.ending is not None and falls_back(self.ending)
+        if not self.withholds or self.status is not None or self.ending is None:
+            return False
+        return falls_back(self.ending)
 
     def owed(self) -> Owed:
         """Return what the call owes, ended as it is; worked out once."""

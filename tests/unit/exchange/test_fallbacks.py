@@ -366,6 +366,26 @@ def between(**more: object) -> World:
     return world
 
 
+async def test_the_time_of_all_attempts_is_counted_from_the_first():
+    gates = [anyio.Event(), anyio.Event()]
+    world = failing(*(stream(gate, UpstreamLost("x")) for gate in gates), total_s=10.0)
+    async with world.running(), anyio.create_task_group() as group:
+        group.start_soon(lambda: world.call(model="fast", stream=True))
+        for count, gate in enumerate(gates, start=1):
+            await eventually(lambda count=count: len(world.upstream.requests) == count)
+            world.clock.advance(6.0)
+            gate.set()
+    assert tried(world) == ["stub", "other"], "12 of 10 seconds are gone"
+
+
+async def test_what_is_left_of_a_run_is_told_with_an_error_that_was_kept_back():
+    world = failing(UpstreamLost("x"), caps={MONTH: None, RUN: 900_000}, limits=refusing())
+    async with world.running():
+        client = await world.call(headers=R1, model="fast")
+    left = 900_000 - world.trace.cost_nusd
+    assert client.header("x-gateway-run-remaining-usd") == f"{left / 10**9:.9f}".rstrip("0")
+
+
 async def waiting_for_the_second_hold(world: World) -> None:
     """Return when the first attempt has failed and the second asks for money."""
     await eventually(lambda: len(world.upstream.requests) == 1)
