@@ -6,6 +6,7 @@ database in memory here, and in the SQL itself in `tests/store/test_ledger_machi
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any, Final
 
 from gateway.core.budget import BudgetKey, Decision, FlushLine, Hold, Lease, Leases
@@ -20,8 +21,8 @@ Mutation = Callable[[], AbstractContextManager[None]]
 
 
 @contextmanager
-def replaced(owner: type, name: str, by: object) -> Iterator[None]:
-    """Give a class another attribute for a block."""
+def replaced(owner: type | ModuleType, name: str, by: object) -> Iterator[None]:
+    """Give a class or a module another attribute for a block."""
     kept: Any = owner.__dict__[name]
     setattr(owner, name, by)
     try:

@@ -27,10 +27,10 @@ class Tally:
         self.details: Counter[str] = Counter()
         self.caught: tuple[int, str] | None = None
 
-    def catch(self, error: Exception) -> None:
+    def catch(self, error: AssertionError) -> None:
         """Note the first failure."""
         if self.caught is None:
-            self.caught = (self.steps, getattr(error, "claim", None) or repr(error))
+            self.caught = (self.steps, getattr(error, "claim", None) or str(error))
 
 
 def pick(number: int, among: Sequence[T]) -> T | None:
