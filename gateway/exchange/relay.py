@@ -145,7 +145,7 @@ class Relay:
         finally:
             owned.end(ShutDown())
             self._board.end(running)
-        if not owned.may_fall_back:
+        if not isinstance(owned.ending, Completed) and not owned.may_fall_back:
             await self.tell(owned, client)
 
     async def tell(self, owned: Owned, client: Client) -> None:
@@ -194,9 +194,10 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
         return ProviderLost()
     if response.status != 200:
         return await _pass_error(owned, response, client)
-    streams = _media_type(response.headers) == b"text/event-stream"
+    is_asked = owned.wanted.asked.stream
+    streams = is_asked and _media_type(response.headers) == b"text/event-stream"
     owned.meter.answered(streams=streams)
-    if owned.wanted.asked.stream and streams:
+    if streams:
         return await _pass_stream(owned, response, client)
     return await _pass_whole(owned, response, client)
 
