@@ -64,7 +64,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls: what a valid token says of its bearer. `models` None: every model."""
+    """Who calls: what a valid token says of its bearer. `models` None: every model.
+
+    `capped` are the windows of the token's own budgets. They are read with the token, since a new one
+    may come to a replica before the notice of its budget does.
+    """
 
     token: TokenId
     name: str
@@ -72,6 +76,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     models: frozenset[ModelName] | None = None
     expires_at: datetime | None = None
+    capped: frozenset[Window] = frozenset()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,10 +211,16 @@ def period_start(window: Window, day: date) -> str:
             return ""
 
 
-def budgets(target: Target, run: Run | None, limits: Limits, day: date) -> tuple[BudgetKey, ...]:
+def budgets(
+    target: Target,
+    run: Run | None,
+    limits: Limits,
+    day: date,
+    capped: frozenset[Window] = frozenset(),
+) -> tuple[BudgetKey, ...]:
     """Return every budget that a call falls under, on a day of the configured time zone.
 
-    The workspace's month is always among them, so that spend is counted where nothing caps it.
+    `capped` are windows of its token, whether `limits` have heard of them or not. The workspace's month is always among them, so that spend is counted where nothing caps it.
     """
     scopes = (
         (Scope.WORKSPACE, ""),
@@ -225,6 +236,8 @@ def budgets(target: Target, run: Run | None, limits: Limits, day: date) -> tuple
     month = BudgetKey(Scope.WORKSPACE, "", Window.MONTH, period_start(Window.MONTH, day))
     if month not in keys:
         keys.insert(0, month)
+    own = (BudgetKey(Scope.TOKEN, target.token, w, period_start(w, day)) for w in sorted(capped))
+    keys.extend(key for key in own if key not in keys)
     if run is not None:
         keys.append(run_budget(run))
     return tuple(keys)

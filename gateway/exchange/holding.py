@@ -56,7 +56,8 @@ class Holding:
         found = self._budgets_of.get((progress.target, run))
         if found is None:
             day = deciding.local_day(started.utc, progress.standing.zone)
-            found = deciding.budgets(progress.target, progress.run, limits, day)
+            capped = progress.caller.capped
+            found = deciding.budgets(progress.target, progress.run, limits, day, capped)
             self._budgets_of[progress.target, run] = found
         return found
 

@@ -36,10 +36,16 @@ FORGET_S: Final = 120.0
 TOUCH_S: Final = 60.0
 
 FIND: Final = """
-SELECT id, secret_hmac, name, project, scopes, models, expires_at FROM token
+SELECT id, secret_hmac, name, project, scopes, models, expires_at,
+       ARRAY(SELECT time_window FROM budget_cap
+             WHERE scope = 'token' AND scope_id = token.id::text AND cap_nusd IS NOT NULL) AS capped
+FROM token
 WHERE secret_hmac = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"""
 FIND_ALL: Final = """
-SELECT id, secret_hmac, name, project, scopes, models, expires_at FROM token
+SELECT id, secret_hmac, name, project, scopes, models, expires_at,
+       ARRAY(SELECT time_window FROM budget_cap
+             WHERE scope = 'token' AND scope_id = token.id::text AND cap_nusd IS NOT NULL) AS capped
+FROM token
 WHERE secret_hmac = ANY ($1::bytea[]) AND revoked_at IS NULL
       AND (expires_at IS NULL OR expires_at > now())"""
 TOUCH: Final = """
@@ -262,6 +268,7 @@ def _caller(row: Record) -> Caller:
         scopes=frozenset(row["scopes"]),
         models=None if models is None else frozenset(models),
         expires_at=row["expires_at"],
+        capped=frozenset(map(Window, row["capped"])),
     )
 
 

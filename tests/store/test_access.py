@@ -52,6 +52,19 @@ async def test_the_bearer_of_a_token_is_who_it_was_made_for(access: AccessStore)
     assert (caller.scopes, caller.models) == ({"llm:call"}, {"openai/gpt-5"})
 
 
+async def test_a_tokens_budget_is_known_with_it_and_no_more_once_it_is_taken_back(
+    access: AccessStore, database: Database, clock: Clock
+):
+    minted = await create(access, budget_nusd=NanoDollars(1))
+    caller = await access.identify(minted.secret.reveal(), NOON)
+    assert caller.capped == {Window.TOTAL}
+    await LimitStore(database).delete((Scope.TOKEN, minted.token.id, Window.TOTAL), TODAY, SOMEONE)
+    clock.seconds += 1
+    await access.refresh()
+    caller = await access.identify(minted.secret.reveal(), NOON)
+    assert caller.capped == frozenset()
+
+
 async def test_the_secret_is_nowhere_in_the_database(access: AccessStore, database: Database):
     minted = await create(access)
     row = await database.fetch_row("SELECT * FROM token")

@@ -167,6 +167,17 @@ def test_a_call_falls_under_every_capped_budget_and_always_under_the_months():
     assert len(keys) == len(set(keys))
 
 
+def test_a_token_brings_budgets_that_the_limits_have_not_heard_of():
+    day, both = date(2026, 11, 25), frozenset((Window.DAY, Window.TOTAL))
+    known = Limits(caps={(Scope.TOKEN, "t1"): (Window.TOTAL,)})
+    keys = limits.budgets(TARGET, None, known, day, both)
+    assert keys == (
+        BudgetKey(Scope.WORKSPACE, "", Window.MONTH, "2026-11-01"),
+        BudgetKey(Scope.TOKEN, "t1", Window.TOTAL, ""),
+        BudgetKey(Scope.TOKEN, "t1", Window.DAY, "2026-11-25"),
+    )
+
+
 def test_a_period_begins_by_the_clock_on_the_wall_of_its_zone():
     instant = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
     assert limits.local_day(instant, ZoneInfo("UTC")) == date(2026, 12, 31)
