@@ -32,6 +32,7 @@ class Switchboard:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._running: set[Running] = set()
+        self._is_shut_down = False
 
     def apply(self, limits: Limits) -> dict[KillId, int]:
         """Put new limits in force; return how many running calls each new kill switch cut."""
@@ -40,8 +41,10 @@ class Switchboard:
         return {kill.id: self._cut(kill) for kill in limits.kills if kill.id not in known}
 
     def begin(self, running: Running) -> None:
-        """Note that a call runs; it is cut at once if a kill switch came while it was prepared."""
+        """Note that a call runs; it is cut at once if a kill switch or the end came meanwhile."""
         self._running.add(running)
+        if self._is_shut_down:
+            running.cut(ShutDown())
         kill = killing(self.limits.kills, running.target)
         if kill is not None:
             running.cut(Killed(killed(kill)))
@@ -51,7 +54,8 @@ class Switchboard:
         self._running.discard(running)
 
     def shut_down(self) -> int:
-        """Cut every running call; return how many there were."""
+        """Cut every running call, and each that begins after; return how many there were."""
+        self._is_shut_down = True
         for running in tuple(self._running):
             running.cut(ShutDown())
         return len(self._running)

@@ -429,6 +429,20 @@ async def test_a_kill_switch_between_attempts_stops_the_next_unsent():
     assert world.ledger.leased[MONTH] == 0
 
 
+async def test_a_shut_down_between_attempts_stops_the_next_unsent():
+    world = between()
+    client = FakeClient()
+    async with world.running(), anyio.create_task_group() as group:
+        group.start_soon(lambda: world.call(client, model="fast"))
+        await waiting_for_the_second_hold(world)
+        assert world.board.shut_down() == 0
+        world.ledger.gate.set()
+    assert client.status == 503
+    assert tried(world) == ["stub"]
+    assert world.trace.outcome is Outcome.SHUT_DOWN
+    assert world.ledger.leased[MONTH] == 0
+
+
 async def test_a_call_cancelled_between_attempts_is_traced_and_holds_nothing():
     world = between()
     client = FakeClient()
