@@ -1,7 +1,7 @@
 """Fakes of the ports of `gateway.exchange`: they obey the protocol and can be told to fail."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from gateway.core.traces import FailedAttempt, Trace
 from gateway.errors import GatewayError, LedgerUnavailable, ReplicaRetired
 from gateway.exchange.ports import Instant
 from gateway.providers.adapter import Headers, PreparedRequest
+from tests.ledger.books import Books, Row, State
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -41,14 +42,55 @@ class FakeClock:
         self.seconds += seconds
 
 
-class FakeLedger:
-    """A ledger in memory that keeps the database's side: spent, leased and the flushes it took."""
+class Amounts(MutableMapping[BudgetKey, int]):
+    """One amount of every budget in some books: read, and written to say what others did."""
 
-    def __init__(self, caps: Mapping[BudgetKey, int | None]) -> None:
-        self.caps = dict(caps)
-        self.spent: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
-        self.leased: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
-        self.overshoot: dict[BudgetKey, int] = dict.fromkeys(caps, 0)
+    def __init__(
+        self, books: Books, read: Callable[[Row], int], write: Callable[[Row, int], None]
+    ) -> None:
+        self._books = books
+        self._read = read
+        self._write = write
+
+    def __getitem__(self, key: BudgetKey) -> int:
+        return self._read(self._books.rows[key])
+
+    def __setitem__(self, key: BudgetKey, amount: int) -> None:
+        self._write(self._books.rows.setdefault(key, Row(None)), amount)
+
+    def __delitem__(self, key: BudgetKey) -> None:
+        raise TypeError("no budget is ever deleted")
+
+    def __iter__(self) -> Iterator[BudgetKey]:
+        return iter(self._books.rows)
+
+    def __len__(self) -> int:
+        return len(self._books.rows)
+
+
+OTHERS = ReplicaId("others")
+"""Has what is said to be leased, but not by whoever asked for it."""
+
+
+class FakeLedger:
+    """A ledger in memory, on the database's side of it, which can be told to fail.
+
+    Budgets that it was not told of have no cap. Where `members` are given, nobody else is a replica.
+    """
+
+    def __init__(
+        self, caps: Mapping[BudgetKey, int | None], members: Iterable[ReplicaId] | None = None
+    ) -> None:
+        self.books = Books()
+        for key, cap in caps.items():
+            self.books.rows[key] = Row(cap)
+        self._takes_anyone = members is None
+        for member in members or ():
+            self.books.register(member)
+        self.caps = Amounts(self.books, lambda row: row.cap, _set_cap)  # type: ignore[arg-type, return-value]
+        self.spent = Amounts(self.books, lambda row: row.spent, _set_spent)
+        self.leased = Amounts(self.books, lambda row: row.balance.leased, _set_leased)
+        self.overshoot = Amounts(self.books, lambda row: row.overshoot, _set_overshoot)
         self.traces: list[Trace] = []
         self.sequences: list[int] = []
         self.grants = self.renewals = self.asked = 0
@@ -61,12 +103,7 @@ class FakeLedger:
         self.gate.set()
 
     def balance(self, key: BudgetKey) -> Balance:
-        return Balance(
-            cap=self.caps.get(key),
-            spent=self.spent.get(key, 0),
-            leased=self.leased.get(key, 0),
-            unsettled=0,
-        )
+        return self.books.rows.get(key, Row(None)).balance
 
     async def balances(self, keys: Sequence[BudgetKey]) -> Mapping[BudgetKey, Balance]:
         await self._turn()
@@ -80,14 +117,17 @@ class FakeLedger:
         share_ppm: int,
     ) -> GrantAnswer:
         await self._turn()
+        self._meet(replica)
         self.grants += 1
-        balances = {
-            key: self.balance(key)
-            for key in {*wishes, *(key for need in needs for key in need.amounts)}
-        }
+        keys = {*wishes, *(key for need in needs for key in need.amounts)}
+        for key in keys:
+            self.books.rows.setdefault(key, Row(None))
+        balances = self.books.look(replica, sorted(keys))
         decision = decide(needs, balances, wishes, share_ppm)
-        for key, amount in decision.grants.items():
-            self.leased[key] = self.leased.get(key, 0) + amount
+        if decision.grants:
+            assert self.books.lease(replica, decision.grants) is None, (
+                "nobody can have been quicker"
+            )
         if self.grant_is_lost:
             self.grant_is_lost = False
             raise LedgerUnavailable("the connection was lost before the answer")
@@ -101,18 +141,17 @@ class FakeLedger:
         traces: Sequence[Trace],
     ) -> None:
         await self._turn()
-        if sequence not in self.sequences:
+        self._meet(replica)
+        member = self.books.replicas.get(replica)
+        is_new = member is not None and member.sequence < sequence
+        was = self.books.flush(replica, sequence, lines)
+        if is_new:
             self.sequences.append(sequence)
-            for line in lines:
-                self.spent[line.key] = self.spent.get(line.key, 0) + line.spent
-                left = self.leased.get(line.key, 0) - line.lease_ended
-                self.leased[line.key] = left if line.lease_left is None else line.lease_left
-                self.overshoot[line.key] = self.overshoot.get(line.key, 0) + line.overshoot
             self.traces.extend(traces)
         if self.fails_after_commit:
             self.fails_after_commit = False
             raise LedgerUnavailable("the connection was lost in the middle of the commit")
-        if self.is_resolved:
+        if self.is_resolved or was is State.RESOLVED:
             raise ReplicaRetired("resolved by hand")
 
     async def recall(self, replica: ReplicaId, keys: Sequence[BudgetKey]) -> None:
@@ -121,7 +160,13 @@ class FakeLedger:
 
     async def renew(self, replica: ReplicaId) -> None:
         await self._turn()
+        self._meet(replica)
+        self.books.renew(replica)
         self.renewals += 1
+
+    def _meet(self, replica: ReplicaId) -> None:
+        if self._takes_anyone and replica not in self.books.replicas:
+            self.books.register(replica)
 
     async def _turn(self) -> None:
         self.asked += 1
@@ -129,6 +174,22 @@ class FakeLedger:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
+
+
+def _set_cap(row: Row, cap: int) -> None:
+    row.cap = cap
+
+
+def _set_spent(row: Row, amount: int) -> None:
+    row.spent = amount
+
+
+def _set_leased(row: Row, amount: int) -> None:
+    row.leased[OTHERS] += amount - row.balance.leased
+
+
+def _set_overshoot(row: Row, amount: int) -> None:
+    row.overshoot = amount
 
 
 @dataclass
