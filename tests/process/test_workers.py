@@ -26,6 +26,8 @@ from tests.process.standins import Scripted, wait_until
 MODEL = "mock/model"
 SLOW = "mock/slow"
 WORKERS = 3
+FEW = 2
+"""Where more would only take longer: each costs a start its second."""
 STREAMS = 40
 """So many connections miss one of three workers once in 270,000 times."""
 
@@ -160,14 +162,14 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_the_cap_holds(
 
 
 def test_counters_outlive_the_workers_that_counted(settings: dict[str, Any]) -> None:
-    with running(settings, workers=2) as gateway:
+    with running(settings, workers=FEW) as gateway:
         for _ in range(12):
             with gateway.sdk() as client:
                 client.chat.completions.create(model=MODEL, messages=HELLO)
         assert calls_counted(gateway) == 12
         for victim in gateway.worker_pids():
             os.kill(victim, SIGKILL)
-            wait_until(lambda: is_whole(gateway, victim, 2), "it is replaced", seconds=30)  # noqa: B023
+            wait_until(lambda: is_whole(gateway, victim, FEW), "it is replaced", seconds=30)  # noqa: B023
             assert calls_counted(gateway) == 12
 
 
@@ -233,7 +235,7 @@ async def test_sigterm_drains_every_worker_even_if_each_is_told_twice(
     stand_in: Scripted, settings: dict[str, Any]
 ) -> None:
     stand_in.script("slow", tokens=20, chunk_after=0.1)
-    with running({**settings, "shutdown": {"grace": "1m"}}, workers=WORKERS) as gateway:
+    with running({**settings, "shutdown": {"grace": "1m"}}, workers=FEW) as gateway:
         async with contextlib.AsyncExitStack() as stack:
             streams = [await begun(gateway, stack) for _ in range(6)]
             pids = gateway.worker_pids()
@@ -252,7 +254,7 @@ async def test_sigterm_drains_every_worker_even_if_each_is_told_twice(
             for stream in streams:
                 assert [chunk async for chunk in stream][-1].choices[0].finish_reason, "to its end"
         assert gateway.ended() == 0
-        assert [command_line(pid) for pid in pids] == [""] * WORKERS
+        assert [command_line(pid) for pid in pids] == [""] * FEW
         assert gateway.log()[-1]["event"] == "stopped"
         gateway.start()
         truth = sum((cost_of(one) for one in stand_in.seen()), Decimal())
@@ -264,7 +266,7 @@ async def test_a_second_signal_cuts_the_streams_of_every_worker(
     stand_in: Scripted, settings: dict[str, Any]
 ) -> None:
     stand_in.script("slow", ending="hang")
-    with running({**settings, "shutdown": {"grace": "5m"}}, workers=WORKERS) as gateway:
+    with running({**settings, "shutdown": {"grace": "5m"}}, workers=FEW) as gateway:
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as codes:
             cut = [codes.create_task(error_code(await begun(gateway, stack))) for _ in range(6)]
             gateway.signal(SIGTERM)
@@ -278,7 +280,7 @@ async def test_workers_whose_supervisor_was_killed_leave_the_port_end_their_stre
     stand_in: Scripted, settings: dict[str, Any]
 ) -> None:
     stand_in.script("slow", tokens=20, chunk_after=0.1)
-    with running(settings, workers=WORKERS) as gateway:
+    with running(settings, workers=FEW) as gateway:
         async with contextlib.AsyncExitStack() as stack:
             streams = [await begun(gateway, stack) for _ in range(6)]
             pids = gateway.worker_pids()
@@ -298,7 +300,7 @@ async def test_an_embedded_database_serves_workers_and_outlives_a_killed_supervi
 ) -> None:
     stand_in.script("slow", ending="hang")
     settings = {**settings, "database": "embedded", "shutdown": {"grace": "1s"}}
-    with running(settings, workers=WORKERS) as gateway:
+    with running(settings, workers=FEW) as gateway:
         with gateway.sdk() as client:
             assert client.chat.completions.create(model=MODEL, messages=HELLO).choices
         spent = month_at_rest(gateway)["spent_usd"]
@@ -332,9 +334,9 @@ def readiness(gateway: Gateway) -> tuple[int, str]:
 
 
 def test_sighup_reaches_every_worker(settings: dict[str, Any]) -> None:
-    with running(settings, workers=WORKERS) as gateway:
+    with running(settings, workers=FEW) as gateway:
         gateway.signal(SIGHUP)
-        wait_until(lambda: events(gateway, "configuration_reloaded") >= WORKERS, "all reload")
+        wait_until(lambda: events(gateway, "configuration_reloaded") >= FEW, "all reload")
         assert events(gateway, "worker_ended") == 0
 
 
@@ -362,18 +364,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_keeps_workers_from_starting_is_one_line(database: Database, name: str) -> None:
     wrong, says = WRONG[name]
     settings = {"database": database.fresh(), **wrong}
-    with running(settings, workers=WORKERS, is_started=False) as gateway:
+    with running(settings, workers=FEW, is_started=False) as gateway:
         line = refused(gateway)
     assert says in line
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_port_that_workers_have_is_taken(database: Database, workers: int) -> None:
-    with running({"database": database.fresh()}, workers=2) as first:
+def test_a_port_that_workers_have_is_taken(database: Database) -> None:
+    with running({"database": database.fresh()}, workers=FEW) as first:
         taken = {"database": database.fresh(), "listen": {"port": first.port}}
-        with running(taken, workers=workers, is_started=False) as second:
-            line = refused(second)
-        assert re.search(rf"{first.port}: .* in use", line)
+        for workers in (1, 2):
+            with running(taken, workers=workers, is_started=False) as second:
+                line = refused(second)
+            assert re.search(rf"{first.port}: .* in use", line)
         assert first.is_ready()
 
 
@@ -388,6 +390,6 @@ def refused(gateway: Gateway) -> str:
 
 
 def test_no_secret_is_on_a_command_line(settings: dict[str, Any]) -> None:
-    with running(settings, workers=2) as gateway:
+    with running(settings, workers=FEW) as gateway:
         lines = [command_line(pid) for pid in (gateway.pid, *gateway.worker_pids())]
     assert not [one for one in lines if re.search(r"postgresql|sk-of|gwk_", one)]
