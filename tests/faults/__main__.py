@@ -12,15 +12,15 @@ import itertools
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 from tests.faults import report
-from tests.faults.calls import now
+from tests.faults.calls import FAILING, now
 from tests.faults.database import Server, server
 from tests.faults.report import Row
 from tests.faults.scenarios import SCENARIOS, Scenario
@@ -84,6 +84,11 @@ class Suite:
             print("\n".join(report.problems(row, again)), flush=True)
 
 
+def _failing() -> Mapping[str, Any]:
+    """Return what the models that fail are told for good, by the provider's own names."""
+    return {name.partition("/")[2]: script for name, script in FAILING.items()}
+
+
 def seeded(seed: int, name: str) -> random.Random:
     """Return the chance of one scenario: that of others doesn't change it."""
     return random.Random(f"{seed}:{name}")  # noqa: S311  # to be repeated, not to be secret
@@ -95,7 +100,7 @@ async def play(arguments: argparse.Namespace) -> list[Row]:
     command = "python -m tests.faults" + (" --short" if arguments.short else "")
     wanted = [one for one in SCENARIOS if one.name in (arguments.only or {one.name})]
     print(report.head(), flush=True)
-    with tempfile.TemporaryDirectory() as folder, standins.scripted() as provider:
+    with tempfile.TemporaryDirectory() as folder, standins.scripted(scripts=_failing()) as provider:
         async with server() as postgres:
             suite = Suite(postgres, provider, Path(folder), command)
             for number in range(max(plan.rounds, plan.kill_rounds)):

@@ -13,6 +13,13 @@ from decimal import Decimal
 from typing import Any, Literal
 
 MODEL = "stub/m"
+FALLING = "falling"
+"""A name whose first model fails, in one of `FAILING`'s ways; `MODEL` is its fallback."""
+FAILING: Mapping[str, Mapping[str, Any]] = {
+    "stub/refusing": {"status": 503},
+    "stub/breaking": {"ending": "reset", "ending_after": -1},
+}
+"""Models that fail, and how: before anything is billed, and after it."""
 INPUT_NUSD = 1_000
 OUTPUT_NUSD = 10_000
 """Nano-dollars a token, of the provider's bill and of the gateway's price alike."""
@@ -62,6 +69,7 @@ class Order:
     max_tokens: int
     script: Mapping[str, Any]
     """What the provider is told to do with it (`tests/process/script.py`)."""
+    model: str = MODEL
     leaves: Leaving = "stays"
     after: float = 0.0
     """Seconds until an unanswered client leaves; of a streaming one, the events it reads, in parts of 0.01."""
@@ -74,7 +82,7 @@ class Order:
     @property
     def is_told_its_cost(self) -> bool:
         """Return whether the provider is told to answer whole, with usage, and nothing beyond."""
-        says_usage = self.script.get("usage") != "never"
+        says_usage = self.script.get("usage") != "never" and self.model == MODEL
         return says_usage and "ending" not in self.script and not self.goes_beyond
 
     def request(self) -> bytes:
@@ -93,7 +101,7 @@ class Order:
 
     def _body(self) -> dict[str, Any]:
         return {
-            "model": MODEL,
+            "model": self.model,
             "messages": [{"role": "user", "content": "Say something, and not too much."}],
             "max_tokens": self.max_tokens,
             "stream": self.is_stream,

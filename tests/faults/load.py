@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.faults.calls import Leaving, Made, Order, Payer, now
+from tests.faults.calls import MODEL, Leaving, Made, Order, Payer, now
 from tests.faults.replica import Replica
 from tests.faults.stage import Stage
 
@@ -33,6 +33,7 @@ class Mix:
     tokens: tuple[int, int] = (5, MAX_TOKENS)
     scripts: Sequence[Mapping[str, Any]] = field(default_factory=lambda: ({},))
     """One of them is added to what the provider is told."""
+    model: str = MODEL
 
 
 class Load:
@@ -118,6 +119,7 @@ class Load:
                 is_stream=leaves == "streaming" or rng.random() < mix.streams,
                 max_tokens=MAX_TOKENS,
                 script=script,
+                model=mix.model,
                 leaves=leaves,
                 after=rng.random() * 0.03,
             )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from tests.faults.calls import NUSD, Payer, now, usd
+from tests.faults.calls import FALLING, NUSD, Payer, now, usd
 from tests.faults.load import MEAN_NUSD, Load, Mix
 from tests.faults.scene import Scene
 from tests.faults.stage import LEASE_TTL_SECONDS, Setting
@@ -115,6 +115,14 @@ async def provider_misbehaves(scene: Scene) -> None:
             {"ending": "close", "ending_after": -1},
         ),
     )
+    await scene.quietly(scene.load([payer], mix))
+    await scene.exhaust(payer)
+
+
+async def fallbacks(scene: Scene) -> None:
+    """The first model fails, unbilled or after it has produced; its fallback serves, or fails as well."""
+    payer = await scene.payer(None, scene.tight(3))  # a run would always draw the same model
+    mix = Mix(leaving=0.1, model=FALLING)
     await scene.quietly(scene.load([payer], mix))
     await scene.exhaust(payer)
 
@@ -343,6 +351,7 @@ SCENARIOS: Final = (
         provider_misbehaves,
         Expected(passed_statuses=frozenset({429, 500, 502})),
     ),
+    Scenario("fallbacks", PLAIN, fallbacks, Expected(passed_statuses=frozenset({502, 503}))),
     Scenario("replica-frozen", PLAIN, replica_frozen),
     Scenario("database-killed", PLAIN, database_killed),
     Scenario("database-stopped", PLAIN, database_stopped),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.calls import MODEL, PRICE, Made, Token, now, usd
+from tests.faults.calls import FAILING, FALLING, MODEL, PRICE, Made, Token, now, usd
 from tests.faults.database import Server
 from tests.faults.proxy import Proxy, Weather
 from tests.faults.replica import Replica
@@ -161,7 +161,10 @@ def _config(setting: Setting, provider: Scripted, dsn: str) -> Mapping[str, Any]
         "providers": {
             "stub": {"dialect": "openai", "base_url": provider.base_url, "key": provider.key}
         },
-        "prices": {MODEL: PRICE},
+        "prices": dict.fromkeys((MODEL, *FAILING), PRICE),
+        "models": {
+            FALLING: {"targets": [{"model": name} for name in FAILING], "fallbacks": [MODEL]}
+        },
         "limits": {
             "short_budget": "refuse",
             "month_usd": usd(setting.month_cap),
