@@ -1,15 +1,17 @@
 """A call whose model fails: who is tried next, what each attempt is charged, and that it ends once."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import anyio
 import msgspec
 import pytest
+from hypothesis import given, strategies as st
 from msgspec import structs
 
 from gateway.core.budget import BudgetKey, Scope, Window
 from gateway.core.ids import ModelName, Provider
-from gateway.core.limits import Kill, KillScope
+from gateway.core.limits import Kill, KillScope, OnExcess
 from gateway.core.money import NanoDollars
 from gateway.core.outcome import Outcome
 from gateway.core.pricing import DEFAULT_TIER, Schedule
@@ -558,3 +560,45 @@ async def test_a_bill_above_the_bound_is_overshoot_of_its_own_attempt():
     owed = world.trace.cost_nusd - attempt.cost_nusd
     held = world.trace.bound_nusd - attempt.bound_nusd
     assert heard(world, "overshoot") == [NanoDollars(owed - held)]
+
+
+FAILURES = (
+    lambda: UpstreamUnreachable("x"),
+    lambda: UpstreamLost("x"),
+    lambda: UpstreamTimedOut("x"),
+    lambda: whole(ERROR, 500),
+    lambda: whole(ERROR, 400),
+    lambda: stream(ERROR_EVENT),
+    lambda: stream(chunk("one two"), UpstreamLost("x")),
+    lambda: stream(chunk("one two"), FINISH, USAGE, DONE),
+    whole,
+)
+
+
+@given(
+    calls=st.lists(
+        st.lists(st.sampled_from(FAILURES), min_size=3, max_size=3), min_size=1, max_size=4
+    ),
+    cap=st.integers(0, 12_000_000),
+    clamps=st.booleans(),
+    streams=st.booleans(),
+)
+async def test_no_sequence_of_attempts_passes_a_cap(
+    calls: list[list[Callable[[], FakeResponse | GatewayError]]],
+    cap: int,
+    clamps: bool,
+    streams: bool,
+):
+    """Calls at once on one run's cap, each with up to three attempts that go as they may."""
+    limits = refusing(short_budget=OnExcess.CLAMP if clamps else OnExcess.REFUSE)
+    world = World(whole(), caps={MONTH: None, RUN: cap}, limits=limits, fallbacks=[SECOND, THIRD])
+    world.upstream.answers.extend(make() for answers in calls for make in answers)
+    async with world.running(), anyio.create_task_group() as group:
+        for _ in calls:
+            group.start_soon(lambda: world.call(headers=R1, model="fast", stream=streams))
+    assert len(world.traces) == len(calls)
+    assert world.ledger.spent.get(RUN, 0) == sum(trace.cost_nusd for trace in world.traces) <= cap
+    assert world.ledger.leased.get(RUN, 0) == 0
+    assert sum(trace.attempts for trace in world.traces) == len(world.upstream.requests)
+    for trace in world.traces:
+        assert trace.cost_nusd <= trace.bound_nusd
