@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
 
 import httpx
@@ -154,8 +154,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_the_cap_holds(
             <= found["spent_usd"] + found["unsettled_usd"] + found["held_usd"]
         )
         not_below(counted, calls_counted(gateway))
-        ends = [one for one in gateway.log() if one["event"] == "worker_ended"]
-        assert [one["how"] for one in ends] == ["signal 9", "signal 9"]
+        assert ends(gateway) == ["signal 9", "signal 9"]
         wait_until(
             lambda: reclaimed(gateway) == 2, "the dead are reclaimed", seconds=20, every=0.05
         )
@@ -176,6 +175,43 @@ def test_counters_outlive_the_workers_that_counted(settings: dict[str, Any]) -> 
 def is_whole(gateway: Gateway, victim: int, workers: int) -> bool:
     pids = gateway.worker_pids()
     return victim not in pids and readiness(gateway)[1] == f"ready: {workers} of {workers} workers"
+
+
+def test_a_worker_that_can_not_start_is_tried_until_it_can_while_another_serves(
+    settings: dict[str, Any],
+) -> None:
+    with running(settings, workers=FEW) as gateway:
+        gateway.configure({**settings, "limits": {"output_tokens": 0}})
+        victim = gateway.worker_pids()[0]
+        os.kill(victim, SIGKILL)
+        wait_until(
+            lambda: "$.limits.output_tokens" in str(ends(gateway)), "it says why", seconds=20
+        )
+        assert readiness(gateway) == (200, "ready: 1 of 2 workers")
+        with gateway.sdk() as client:
+            assert client.chat.completions.create(model=MODEL, messages=HELLO).choices
+        gateway.configure(settings)
+        wait_until(lambda: is_whole(gateway, victim, FEW), "it is replaced", seconds=30)
+
+
+def ends(gateway: Gateway) -> list[str]:
+    return [one["how"] for one in gateway.log() if one["event"] == "worker_ended"]
+
+
+def test_a_worker_that_hangs_is_not_ready_and_hides_nothing_it_counted(
+    settings: dict[str, Any],
+) -> None:
+    with running(settings, workers=FEW) as gateway:
+        for _ in range(12):
+            with gateway.sdk() as client:
+                client.chat.completions.create(model=MODEL, messages=HELLO)
+        assert calls_counted(gateway) == 12
+        hanging = gateway.worker_pids()[0]
+        os.kill(hanging, SIGSTOP)
+        assert readiness(gateway) == (200, "ready: 1 of 2 workers")
+        assert calls_counted(gateway) == 12
+        os.kill(hanging, SIGCONT)
+        wait_until(lambda: readiness(gateway)[1] == "ready: 2 of 2 workers", "it goes on")
 
 
 class Load:
