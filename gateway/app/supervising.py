@@ -68,7 +68,8 @@ async def serve(
                 group.start_soon(welcoming.keep, place, admin)
             telemetry.started(None if admin is None else f"{admin.url}/v1")
 
-        await _supervise(crew, ops, on_serving, partial(_grace_s, config, place))
+        with telemetry.libraries_captured():
+            await _supervise(crew, ops, on_serving, partial(_grace_s, config, place))
     for sock in main:
         sock.close()
     telemetry.stopped()
