@@ -6,7 +6,7 @@ it is tried for ever; where none does, and none can start, the gateway has to en
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from signal import SIGHUP
 from typing import Final, assert_never
@@ -27,6 +27,7 @@ from gateway.app.line import (
     Told,
     to_worker,
 )
+from gateway.core.ids import ReplicaId
 from gateway.errors import GatewayError
 from gateway.store.embedded import exit_words
 from gateway.telemetry import Telemetry
@@ -62,6 +63,7 @@ class Worker:
         self.process = process
         self.line = line
         self.is_serving = False
+        self.replica: ReplicaId | None = None
         self.last_words = ""
         self.readiness = (False, "starting")
         self._questions = count(1)
@@ -89,10 +91,17 @@ class Worker:
 class Crew:
     """So many workers, from `begin` until the task group they were begun in is left."""
 
-    def __init__(self, assignments: Sequence[Assignment], telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        telemetry: Telemetry,
+        bury: Callable[[ReplicaId], Awaitable[None]],
+    ) -> None:
+        """`bury` is awaited with the replica of each worker that has ended, before the next starts."""
         self.size = len(assignments)
         self._assignments = assignments
         self._telemetry = telemetry
+        self._bury = bury
         self._tally = Tally()
         self._workers: dict[int, Worker] = {}
         self._serving = {assigned.number: anyio.Event() for assigned in assignments}
@@ -166,6 +175,8 @@ class Crew:
         failures = 0
         while not self.is_draining():
             ended = await self._employ(assigned)
+            if ended.replica is not None:
+                await self._bury(ended.replica)
             if self.is_draining():
                 return
             deaths.append(anyio.current_time())
@@ -205,7 +216,8 @@ class Crew:
     async def _listen(self, number: int, worker: Worker) -> None:
         while (report := await worker.line.receive()) is not None:
             match report:
-                case Serving():
+                case Serving(replica):
+                    worker.replica = replica
                     worker.is_serving = True
                     self._serving[number].set()
                 case Failed(words):

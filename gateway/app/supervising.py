@@ -24,7 +24,7 @@ from gateway.app.orders import Orders, by_signals
 from gateway.app.wiring import Stores, stores
 from gateway.config import Config, load
 from gateway.core.ids import ModelName, ReplicaId
-from gateway.errors import ConfigurationInvalid
+from gateway.errors import ConfigurationInvalid, LedgerUnavailable
 from gateway.jobs import reclaim
 from gateway.store import state_folder
 from gateway.store.minting import Mint
@@ -59,7 +59,8 @@ async def serve(
         ours = await opening.installed(found.database, tables, config, pepper, clock)
         if config.database_url is None:
             await _reclaim_all(tables, telemetry, clock)
-        crew = Crew(_assignments(found, config, place, role, port, workers), telemetry)
+        bury = partial(_reclaim, tables, telemetry)
+        crew = Crew(_assignments(found, config, place, role, port, workers), telemetry, bury)
         ops = EdgeServer(OpsApp(CrewHealth(crew)), ports.ops, now=clock.utc)
 
         async def on_serving(group: TaskGroup) -> None:
@@ -170,3 +171,15 @@ async def _reclaim_all(tables: Stores, telemetry: Telemetry, clock: SystemClock)
     nobody = ReplicaId(Mint(clock.unix_ms, clock.entropy).id())
     for dead in await tables.replicas.reclaim_all_but(nobody):
         telemetry.replica_reclaimed(dead.replica, reclaim.worst(dead))
+
+
+async def _reclaim(tables: Stores, telemetry: Telemetry, replica: ReplicaId) -> None:
+    """Reclaim a worker that has ended, at once, so that nobody waits for it to throw a kill switch.
+
+    Where the database is away it is found silent later, as any replica that died.
+    """
+    try:
+        for dead in await tables.replicas.reclaim_dead(replica):
+            telemetry.replica_reclaimed(dead.replica, reclaim.worst(dead))
+    except LedgerUnavailable as error:
+        telemetry.ledger_lost(str(error))

@@ -128,6 +128,10 @@ class ReplicaStore:
         """Reclaim every other replica: for a database that only one process can have open."""
         return await self._reclaim([other for other in await self.live() if other.id != replica])
 
+    async def reclaim_dead(self, replica: ReplicaId) -> list[Reclaimed]:
+        """Reclaim a replica whose process has certainly ended; nothing if it ended cleanly."""
+        return await self._reclaim([one for one in await self.live() if one.id == replica])
+
     async def _reclaim(self, dead: Iterable[Replica]) -> list[Reclaimed]:
         reclaimed = []
         for replica in dead:

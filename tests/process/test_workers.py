@@ -172,6 +172,16 @@ def test_counters_outlive_the_workers_that_counted(settings: dict[str, Any]) -> 
             assert calls_counted(gateway) == 12
 
 
+def test_nobody_waits_for_a_worker_that_was_killed(settings: dict[str, Any]) -> None:
+    """Its lease would run for half an hour; who supervises it knows better."""
+    with running({**settings, "ledger": {"lease_ttl": "30m"}}, workers=FEW) as gateway:
+        victim = gateway.worker_pids()[0]
+        os.kill(victim, SIGKILL)
+        wait_until(lambda: is_whole(gateway, victim, FEW), "it is replaced", seconds=30)
+        kill = gateway.admin("POST", "/kill", json={"scope": "all", "reason": "a test"}).json()
+        assert (kill["replicas"], kill["acknowledged"], kill["late"]) == (FEW, FEW, [])
+
+
 def is_whole(gateway: Gateway, victim: int, workers: int) -> bool:
     pids = gateway.worker_pids()
     return victim not in pids and readiness(gateway)[1] == f"ready: {workers} of {workers} workers"

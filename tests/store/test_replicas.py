@@ -191,3 +191,22 @@ async def test_where_only_one_can_run_all_others_are_dead(
 async def test_a_replica_that_nobody_registered_can_not_be_renewed(replicas: ReplicaStore):
     with pytest.raises(LedgerUnavailable, match="not live"):
         await replicas.renew(ReplicaId(MINT.id()))
+
+
+async def test_a_replica_that_has_certainly_ended_is_reclaimed_at_once_and_alone(
+    replicas: ReplicaStore, ledger: LedgerStore, database: Database, replica: ReplicaId
+):
+    other = await new_replica(database)
+    for who in (replica, other):
+        await ledger.grant(who, [need(100)], {}, 0)
+    [dead] = await replicas.reclaim_dead(replica)
+    assert (dead.replica, dead.unsettled) == (replica, {MONTH: 100})
+    assert await replicas.reclaim_dead(replica) == []
+    assert [one.id for one in await replicas.live()] == [other]
+
+
+async def test_a_replica_that_ended_cleanly_is_not_reclaimed(
+    replicas: ReplicaStore, replica: ReplicaId
+):
+    await replicas.stop(replica)
+    assert await replicas.reclaim_dead(replica) == []
