@@ -194,7 +194,9 @@ class Process:
             self._renewed(asking.at, asking.lag)
         self.fence.heard()
         self.leases.granted(answer.decision, answer.balances)
-        for waiter, short in zip(asking.waiting, answer.decision.answers, strict=True):
+        answered = list(zip(asking.waiting, answer.decision.answers, strict=True))
+        answered.sort(key=lambda each: each[1] is not None)  # nobody refused takes what is granted
+        for waiter, short in answered:
             if waiter.earmark is not None:
                 self._answer(waiter, short, seed, may_put_off=may_put_off)
 

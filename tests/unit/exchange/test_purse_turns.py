@@ -1,0 +1,40 @@
+"""Whose a grant is: calls that wait together are each answered as the database answered them."""
+
+import anyio
+import pytest
+
+from gateway.core.budget import BudgetKey, Hold, Scope, Short, Window
+from gateway.core.ids import ReplicaId
+from gateway.core.money import NanoDollars
+from gateway.exchange.purse import Purse, Terms
+from tests.fakes import FakeClock, FakeLedger, FakeWitness
+from tests.waiting import eventually
+
+RUN = BudgetKey(Scope.RUN, "r", Window.TOTAL, "")
+
+
+@pytest.mark.xfail(reason="a call that was refused takes what was granted to the one behind it")
+async def test_what_is_granted_to_a_call_is_not_taken_by_one_that_was_refused():
+    """Money that comes back while they wait could be used by the first, with the second's."""
+    ledger = FakeLedger({RUN: 100})
+    purse = Purse(ledger, ReplicaId("r1"), FakeClock(), Terms(15.0, 0), FakeWitness())
+    answers: dict[int, Hold | Short] = {}
+
+    async def ask(amount: int) -> None:
+        answers[amount] = await purse.hold((RUN,), NanoDollars(amount))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(purse.run)
+        await ask(60)
+        running = answers[60]
+        assert isinstance(running, Hold)
+        ledger.gate = anyio.Event()
+        asked = ledger.asked
+        group.start_soon(ask, 70)
+        group.start_soon(ask, 40)
+        await eventually(lambda: ledger.asked > asked)
+        purse.charge(running, NanoDollars(10))
+        ledger.gate.set()
+        await eventually(lambda: len(answers) == 3)
+        group.cancel_scope.cancel()
+    assert isinstance(answers[40], Hold), "the database granted it 40 of the 40 that were free"
