@@ -12,6 +12,8 @@ import itertools
 import random
 import sys
 import tempfile
+import traceback
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,8 @@ from tests.faults.calls import FAILING, now
 from tests.faults.database import Server, server
 from tests.faults.report import Row
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.scene import Scene, Size
-from tests.faults.stage import Stage, staged
+from tests.faults.scene import Found, Scene, Size
+from tests.faults.stage import Setting, Stage, staged
 from tests.process import standins
 from tests.process.standins import Scripted
 
@@ -56,32 +58,47 @@ LONG: Final = Plan(Size(calls=1_000, kills=1), Size(calls=6_000, kills=50), roun
 class Suite:
     """Plays scenarios on one server with one provider, and keeps what they came to."""
 
-    def __init__(self, server: Server, provider: Scripted, folder: Path, arguments: str) -> None:
+    def __init__(self, server: Server, provider: Scripted, folder: Path, command: str) -> None:
         self.rows: list[Row] = []
         self._server = server
         self._provider = provider
         self._folder = folder
-        self._arguments = arguments
+        self._command = command
 
     async def play_round(self, plan: Plan, scenarios: Sequence[Scenario], seed: int) -> None:
         """Play scenarios; those that follow each other on one setting share a stage."""
         for setting, group in itertools.groupby(scenarios, lambda one: one.setting):
-            rng = seeded(seed, "stage")
-            async with staged(setting, self._server, self._provider, self._folder, rng) as stage:
-                for scenario in group:
-                    await self._play(stage, scenario, plan.size_of(scenario), seed)
+            waiting = deque(group)
+            while waiting:
+                await self._play_on(setting, waiting, plan, seed)
 
-    async def _play(self, stage: Stage, scenario: Scenario, size: Size, seed: int) -> None:
+    async def _play_on(
+        self, setting: Setting, waiting: deque[Scenario], plan: Plan, seed: int
+    ) -> None:
+        """Play on one stage until all have played, or one has broken off: the stage is unsafe then."""
+        rng = seeded(seed, "stage")
+        async with staged(setting, self._server, self._provider, self._folder, rng) as stage:
+            is_safe = True
+            while waiting and is_safe:
+                scenario = waiting.popleft()
+                is_safe = await self._play(stage, scenario, plan.size_of(scenario), seed)
+
+    async def _play(self, stage: Stage, scenario: Scenario, size: Size, seed: int) -> bool:
+        """Play one and report it; False where it broke off."""
         began = now()
         scene = Scene(stage, seeded(seed, scenario.name), scenario.name, size)
-        await scenario.play(scene)
-        found = await scene.judged(scenario.expected)
+        try:
+            await scenario.play(scene)
+            found = await scene.judged(scenario.expected)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the others are still to be played
+            found = Found.broken_off("".join(traceback.format_exception(error)))
         row = Row(scenario.name, str(seed), len(stage.replicas), now() - began, found)
         self.rows.append(row)
         print(report.line(row), flush=True)
         if not row.is_good:
-            again = f"{self._arguments} --seed {seed} --only {scenario.name}"
+            again = f"{self._command} --seed {seed} --only {scenario.name}"
             print("\n".join(report.problems(row, again)), flush=True)
+        return found.is_complete
 
 
 def _failing() -> Mapping[str, Any]:

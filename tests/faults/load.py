@@ -72,22 +72,20 @@ class Load:
         return made
 
     async def spend_the_rest(self, name: str, payer: Payer) -> None:
-        """Call once after the other, at each replica in turn, until a call is refused twice."""
-        refused = 0
-        for number in itertools.count():
-            replicas = self._stage.living
-            script = {"tokens": SMALL_TOKENS}
-            order = Order(
-                f"{name}-rest-{number}",
-                payer,
-                is_stream=False,
-                max_tokens=SMALL_TOKENS,
-                script=script,
-            )
-            made = await self.one(order, replicas[number % len(replicas)])
-            refused += made is not None and made.is_refused
-            if refused == 2 or number > 2_000:
-                return
+        """Call once after the other, at each replica in turn, until no small call fits any more."""
+        numbers = itertools.count()
+        for max_tokens in (MAX_TOKENS, SMALL_TOKENS):
+            refused = 0
+            while refused < 2:
+                number = next(numbers)
+                made = await self.one(
+                    _plain(f"{name}-rest-{number}", payer, max_tokens), self._turn(number)
+                )
+                refused += made is not None and made.is_refused
+
+    def _turn(self, number: int) -> Replica:
+        replicas = self._stage.living
+        return replicas[number % len(replicas)]
 
     async def _client(self, goes_on: Callable[[], bool]) -> None:
         while goes_on():
@@ -123,3 +121,8 @@ class Load:
                 leaves=leaves,
                 after=rng.random() * 0.03,
             )
+
+
+def _plain(name: str, payer: Payer, max_tokens: int) -> Order:
+    script = {"tokens": max_tokens}
+    return Order(name, payer, is_stream=False, max_tokens=max_tokens, script=script)

@@ -89,6 +89,11 @@ class Replica:
         """Ask its admin API; `path` is below `/api/v1`."""
         return await self._calls.send(method, f"/api/v1{path}", self.gateway.admin_token, body)
 
+    def unhandled(self) -> list[str]:
+        """Return what its present process logged of errors that nobody expected."""
+        lines = self.gateway.stderr().splitlines()
+        return [line for line in lines if '"unhandled"' in line or not line.startswith("{")]
+
     def died_between(self, start: float, end: float) -> bool:
         """Return whether it was killed in a span of time."""
         return any(start <= death <= end for death in self.deaths)

@@ -4,6 +4,7 @@ A scenario says who pays, makes the fault happen while calls are made, and exhau
 can. What must hold in the end is the same for all of them (`truth.py`).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ TROUBLED: Final = Setting(
 )
 """Between the replicas and PostgreSQL is a proxy, and their wall clocks can be stepped."""
 
-HEARD_SECONDS: Final = 0.5
+HEARD_SECONDS: Final = 0.3
 """Until all replicas have heard that a cap was changed."""
 
 Play = Callable[[Scene], Awaitable[None]]
@@ -78,12 +79,12 @@ async def caps_change(scene: Scene) -> None:
         await _until_made(scene, load, 0.4)
         await _put(scene, path, scene.tight(0.05))
         lowered = now()
-        await scene.pause(1.5, 2.0)
+        await scene.pause(1.0, 1.3)
         raised = now()
         served = [one for one in load.made if one.heard.status == 200]
         late = [one for one in served if lowered < one.started < raised]
         scene.claim(not late, f"{len(late)} calls admitted though the cap is below what is spent")
-        await _put(scene, path, scene.tight(0.8))
+        await _put(scene, path, scene.tight(1.5))
         await _until_made(scene, load, 0.4)
 
     await scene.meanwhile(load, change)
@@ -146,10 +147,12 @@ async def all_killed(scene: Scene) -> None:
 
     async def kill() -> None:
         await scene.pause(0.3, 0.8)
-        for replica in scene.stage.replicas:
-            await scene.stage.kill(replica)
-        for replica in scene.stage.replicas:
-            await replica.start()
+        async with asyncio.TaskGroup() as group:
+            for replica in scene.stage.replicas:
+                group.create_task(scene.stage.kill(replica))
+        async with asyncio.TaskGroup() as group:
+            for replica in scene.stage.replicas:
+                group.create_task(replica.start())
 
     await scene.meanwhile(scene.load(payers), kill)
 
@@ -173,7 +176,7 @@ async def random_kills(scene: Scene) -> None:
             await scene.pause(0.0, 0.2)
             await victim.start()
 
-    await scene.meanwhile(scene.load_for(rolling), kill)
+    await scene.meanwhile(scene.load_for(rolling), kill, clients=12)
 
 
 async def replica_frozen(scene: Scene) -> None:
@@ -189,8 +192,7 @@ async def replica_frozen(scene: Scene) -> None:
         await scene.pause(0.5, 1.0)
 
     await scene.meanwhile(scene.load(payers), freeze, clients=8)
-    for payer in payers:
-        await scene.exhaust(payer)
+    await scene.exhaust(payers[0])
 
 
 async def database_killed(scene: Scene) -> None:
@@ -243,8 +245,8 @@ async def commits_cut(scene: Scene) -> None:
     weather = scene.stage.weather
 
     async def cut() -> None:
-        weather.cut_each, before = 6, weather.cuts
-        await scene.pause(3.0, 4.0)
+        weather.cut_each, before = 3, weather.cuts
+        await scene.pause(2.0, 3.0)
         weather.cut_each = 0
         scene.claim(weather.cuts > before, "no request was cut")
         await _admits(scene)
@@ -260,7 +262,7 @@ async def database_slow(scene: Scene) -> None:
 
     async def slow() -> None:
         weather.delay = 1.0
-        await scene.pause(5.0, 6.0)
+        await scene.pause(4.0, 4.5)
         weather.delay = 0.0
         await _admits(scene)
 

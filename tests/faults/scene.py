@@ -39,20 +39,26 @@ class Size:
 class Found:
     """What a scenario came to. Amounts are nano-dollars, over the caps of its payers."""
 
-    calls: int
-    served: int
-    refused: int
-    unavailable: int
-    cut_by_crash: int
-    kills: int
-    truth: int
-    cap: int
-    recorded: int
-    unsettled: int
-    overshoot: int
-    wrongly: Decimal | None
+    calls: int = 0
+    served: int = 0
+    refused: int = 0
+    unavailable: int = 0
+    cut_by_crash: int = 0
+    kills: int = 0
+    truth: int = 0
+    cap: int = 0
+    recorded: int = 0
+    unsettled: int = 0
+    overshoot: int = 0
+    wrongly: Decimal | None = None
     """The part of the caps that was wrongly refused, of 1; None where that can't be said."""
     problems: list[str] = field(default_factory=list)
+    is_complete: bool = True
+
+    @classmethod
+    def broken_off(cls, reason: str) -> "Found":
+        """Return what is found where a scenario came to no end."""
+        return cls(problems=[reason], is_complete=False)
 
 
 class Scene:
@@ -171,8 +177,16 @@ class Scene:
                 *self.problems,
                 *broken_calls(books, made, expected),
                 *broken_budgets(books, keys),
+                *self._unhandled(),
             ],
         )
+
+    def _unhandled(self) -> list[str]:
+        """Return what replicas logged that they should not: named once, by whichever scene sees it."""
+        found = {line for replica in self.stage.replicas for line in replica.unhandled()}
+        fresh = found - self.stage.unhandled
+        self.stage.unhandled |= fresh
+        return [f"logged: {line[:1500]}" for line in sorted(fresh)]
 
     def _check_exhausted(self, books: Books) -> None:
         for key in self._exhausted:

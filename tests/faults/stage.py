@@ -58,6 +58,8 @@ class Stage:
         self.weather = Weather()
         self.clock: Path | None = None
         self.kills = 0
+        self.unhandled: set[str] = set()
+        """What replicas have logged that they should not have, so far."""
 
     @property
     def living(self) -> list[Replica]:
