@@ -194,6 +194,9 @@ class Process:
             self._renewed(asking.at, asking.lag)
         self.fence.heard()
         self.leases.granted(answer.decision, answer.balances)
+        if not self.fence.is_open:  # it was heard of too late, and no call may begin
+            self._unmark(asking.waiting)
+            return
         answered = list(zip(asking.waiting, answer.decision.answers, strict=True))
         answered.sort(key=lambda each: each[1] is not None)  # nobody refused takes what is granted
         for waiter, short in answered:
@@ -267,6 +270,11 @@ class Process:
     def lease(self, key: BudgetKey) -> Lease:
         """Return a lease as it stands, without making any."""
         return dict(self.leases.items()).get(key) or Lease()
+
+    def unheard(self, key: BudgetKey) -> int:
+        """Return what a grant has granted whose answer is on its way."""
+        answer = None if self.asking is None else self.asking.answer
+        return 0 if answer is None else answer.decision.grants.get(key, 0)
 
     def held(self, key: BudgetKey) -> int:
         """Return what running calls may cost, by the calls themselves."""

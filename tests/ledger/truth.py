@@ -63,7 +63,7 @@ class View:
         lease = process.lease(key)
         most = process.held(key) + lease.spent + lease.recalled
         if self.is_resolved(process):  # the database knows of no lease any more
-            return under_way + max(most, lease.leased)
+            return under_way + max(most, lease.leased) + process.unheard(key)
         return under_way + max(0, most - lease.leased)
 
     def exposure(self, key: BudgetKey) -> int:
