@@ -235,12 +235,14 @@ class Purse:
         asked = [(waiter, waiter.earmark.need) for waiter in waiters if waiter.earmark is not None]
         coming = self._flusher.coming_back()
         answer = await self._ask([need for _, need in asked])
-        if answer is None:
+        if answer is None or not self._fence.is_open:  # who was frozen meanwhile admits nothing
             self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
             return []
         coming |= self._flusher.coming_back()
         put_off = []
-        for (waiter, need), short in zip(asked, answer.decision.answers, strict=True):
+        answered = list(zip(asked, answer.decision.answers, strict=True))
+        # Who was granted something comes first, or one that was refused would take it.
+        for (waiter, need), short in sorted(answered, key=lambda each: each[1] is not None):
             is_hopeful = short is not None and waiter.short_of is None
             if short is not None and is_hopeful and self._may_come(short, need, answer, coming):
                 waiter.short_of = short.key

@@ -1,7 +1,6 @@
 """Whose a grant is: calls that wait together are each answered as the database answered them."""
 
 import anyio
-import pytest
 
 from gateway.core.budget import BudgetKey, Hold, Scope, Short, Window
 from gateway.core.ids import ReplicaId
@@ -14,7 +13,6 @@ from tests.waiting import eventually
 RUN = BudgetKey(Scope.RUN, "r", Window.TOTAL, "")
 
 
-@pytest.mark.xfail(reason="a call that was refused takes what was granted to the one behind it")
 async def test_what_is_granted_to_a_call_is_not_taken_by_one_that_was_refused():
     """Money that comes back while they wait could be used by the first, with the second's."""
     ledger = FakeLedger({RUN: 100})
@@ -41,7 +39,6 @@ async def test_what_is_granted_to_a_call_is_not_taken_by_one_that_was_refused():
     assert isinstance(answers[40], Hold), "the database granted it 40 of the 40 that were free"
 
 
-@pytest.mark.xfail(reason="a grant that is heard of too late still lets its call go")
 async def test_no_call_begins_after_the_lease_has_ended_while_it_waited():
     """The process was frozen: meanwhile it may have been taken for dead, and resolved by hand."""
     ledger, clock = FakeLedger({RUN: 100}), FakeClock()
