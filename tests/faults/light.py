@@ -217,7 +217,7 @@ class Fleet:
 
     async def at_rest(self, seconds: float = 30.0) -> bool:
         """Wait until nothing is leased and nothing runs; False if that takes too long."""
-        query = "SELECT coalesce(sum(leased_nusd), 0)::bigint AS leased FROM budget"
+        query = "SELECT count(*) AS leased FROM lease WHERE state = 'leased'"
         return await until(self._rests(query), seconds)
 
     def _rests(self, query: str) -> Callable[[], Awaitable[bool]]:

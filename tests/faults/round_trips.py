@@ -9,18 +9,16 @@ are all that is divided by.
 """
 
 import asyncio
-import contextlib
 import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from tests.faults.calls import now
 from tests.faults.database import Server, server
 from tests.faults.light import Fleet, Result, Wire, cpu_seconds, fleet, main, request, wires
+from tests.faults.wiretap import Messages, tapped
 from tests.process import standins
 from tests.process.standins import Scripted
 
@@ -39,34 +37,19 @@ class Tally:
 
 
 class Reader:
-    """Reads what one client sends. The first messages of a connection have no type."""
+    """Reads what one client sends."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._pending = bytearray()
-        self._is_started = False
+        self._messages = Messages(of_client=True)
         self._statements: dict[bytes, str] = {}
         self._asked = "sync alone"
 
-    def feed(self, data: bytes) -> None:
-        """Count the round trips that begin with these bytes."""
-        self._pending += data
-        while (message := self._take()) is not None:
-            self._hear(*message)
-
-    def _take(self) -> tuple[int, bytes] | None:
-        typed = int(self._is_started)
-        if len(self._pending) < typed + 4:
-            return None
-        size = typed + int.from_bytes(self._pending[typed : typed + 4], "big")
-        if len(self._pending) < size:
-            return None
-        kind = self._pending[0] if typed else 0
-        body = bytes(self._pending[typed + 4 : size])
-        # A request for TLS (8 bytes) is answered before the real first message comes.
-        self._is_started = self._is_started or size > 8
-        del self._pending[:size]
-        return kind, body
+    def hear(self, data: bytes) -> bytes:
+        """Count the round trips that begin with these bytes, and hand them on."""
+        for message in self._messages.feed(data):
+            self._hear(message[0], message[5:])
+        return data
 
     def _hear(self, kind: int, body: bytes) -> None:
         match chr(kind):
@@ -86,62 +69,6 @@ class Reader:
                 pass
 
 
-class _Side(asyncio.Protocol):
-    """One end of a connection; hands on what comes, and what the client sends to a reader too."""
-
-    def __init__(self, reader: Reader | None = None) -> None:
-        self.transport: asyncio.Transport
-        self.other: _Side | None = None
-        self._reader = reader
-        self._early = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def joined(self, other: "_Side") -> None:
-        """Hand on to another end from now on, what came early first."""
-        self.other = other
-        other.transport.write(bytes(self._early))
-
-    def data_received(self, data: bytes) -> None:
-        if self._reader is not None:
-            self._reader.feed(data)
-        if self.other is None:
-            self._early += data
-        else:
-            self.other.transport.write(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self.other is not None:
-            self.other.transport.close()
-
-
-@contextlib.asynccontextmanager
-async def counting(socket: Path, tally: Tally) -> AsyncIterator[int]:
-    """Listen on a port of 127.0.0.1 for a server's socket; yields the port."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-
-        async def join(client: _Side) -> None:
-            _, upstream = await loop.create_unix_connection(_Side, str(socket))
-            upstream.joined(client)
-            client.joined(upstream)
-
-        class Accepted(_Side):
-            def __init__(self) -> None:
-                super().__init__(Reader(tally))
-
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(transport)
-                group.create_task(join(self))
-
-        listener = await loop.create_server(Accepted, "127.0.0.1", 0)
-        try:
-            yield int(listener.sockets[0].getsockname()[1])
-        finally:
-            listener.close()
-
-
 async def run(short: bool, seed: int) -> Result:
     """Measure calls without a run, of one run, and of twenty; `seed` decides nothing here."""
     del seed
@@ -155,7 +82,7 @@ async def run(short: bool, seed: int) -> Result:
 
 async def _measure(result: Result, postgres: Server, provider: Scripted, seconds: float) -> None:
     tally = Tally()
-    async with counting(postgres.socket, tally) as port:
+    async with tapped(postgres.socket, lambda: Reader(tally).hear, lambda: _unheard) as port:
 
         def reached(name: str) -> str:
             return f"postgresql://gateway@127.0.0.1:{port}/{name}"
@@ -210,6 +137,10 @@ async def _load(one: Fleet, lines: list[Wire], runs: int, seconds: float) -> tup
         for number in range(CLIENTS):
             group.create_task(client(number))
     return served, now() - began
+
+
+def _unheard(data: bytes) -> bytes:
+    return data
 
 
 def _short(query: bytes) -> str:
