@@ -41,6 +41,7 @@ from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunDefaults, RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.traces import TraceStore
+from gateway.store.unsettled import UnsettledStore
 from gateway.telemetry import Journal, Telemetry
 from gateway.telemetry.exposition import ConnectionState
 from gateway.web.admin import create
@@ -65,6 +66,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunStore
     sessions: SessionStore
     traces: TraceStore
+    unsettled: UnsettledStore
 
 
 class Settings:
@@ -125,6 +127,7 @@ def stores(database: Database, config: Config, pepper: bytes, clock: SystemClock
         runs=RunStore(database, mint, RunDefaults(config.limits.run_nusd)),
         sessions=SessionStore(database, mint),
         traces=TraceStore(database),
+        unsettled=UnsettledStore(database),
     )
 
 
@@ -228,6 +231,7 @@ def _services(
         runs=tables.runs,
         sessions=tables.sessions,
         traces=tables.traces,
+        unsettled=tables.unsettled,
         mint=Mint(clock.unix_ms, clock.entropy),
         now=clock.utc,
         today=partial(_today, pipeline, clock),

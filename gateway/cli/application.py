@@ -8,7 +8,7 @@ from typing import Final
 import typer
 from typer.exceptions import TyperException
 
-from gateway.cli import budgets, estimates, host, kills, printing, runs, tokens, traces
+from gateway.cli import budgets, estimates, host, kills, printing, runs, tokens, traces, unsettled
 from gateway.errors import GatewayError
 
 FAILED: Final = 1
@@ -50,6 +50,10 @@ _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Command]]]] = {
     "traces": (
         "What is kept of calls: metadata, no text.",
         {"list": traces.listing, "export": traces.export},
+    ),
+    "unsettled": (
+        "What killed processes may have spent.",
+        {"list": unsettled.listing, "resolve": unsettled.resolve},
     ),
     "audit": ("Who changed what.", {"list": tokens.audit}),
 }

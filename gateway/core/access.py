@@ -22,6 +22,7 @@ class Permission(StrEnum):
     SET_BUDGETS = "set budgets"
     KILL = "throw a kill switch"
     LIFT = "lift a kill switch"
+    RESOLVE = "resolve unsettled money"
     SET_TOKENS = "set tokens"
     ADMIT_OWNERS = "admit owners"
 
@@ -47,6 +48,7 @@ _WRITING: Final = frozenset(
         Permission.SET_BUDGETS,
         Permission.KILL,
         Permission.LIFT,
+        Permission.RESOLVE,
         Permission.SET_TOKENS,
     }
 )
@@ -84,6 +86,8 @@ ROUTES: Final[Mapping[tuple[str, str], Permission | Open]] = {
     ("POST", f"{_API}/kill"): Permission.KILL,
     ("DELETE", f"{_API}/kill"): Permission.LIFT,
     ("DELETE", f"{_API}/kill/{{id}}"): Permission.LIFT,
+    ("GET", f"{_API}/unsettled"): Permission.SEE_SETTINGS,
+    ("POST", f"{_API}/unsettled"): Permission.RESOLVE,
     ("POST", f"{_API}/estimate"): Permission.ESTIMATE,
     ("GET", f"{_API}/traces"): Permission.SEE_USAGE,
     ("GET", f"{_API}/traces/export"): Permission.SEE_USAGE,

@@ -28,6 +28,7 @@ class Action(StrEnum):
     BUDGET_DELETE = "budget.delete"
     KILL_ON = "kill.on"
     KILL_OFF = "kill.off"
+    UNSETTLED_RESOLVE = "unsettled.resolve"
     RUN_CREATE = "run.create"
     RUN_CLOSE = "run.close"
     TOKEN_CREATE = "token.create"  # noqa: S105  # an action, not a credential

@@ -20,6 +20,7 @@ from gateway.web import (
     status,
     tokens,
     traces,
+    unsettled,
 )
 from gateway.web.gate import Gate
 from gateway.web.pages import Pages
@@ -44,6 +45,8 @@ _ROUTES: Final = (
     kill.listing,
     kill.lift,
     kill.lift_all,
+    unsettled.listing,
+    unsettled.resolve,
     estimate.estimate,
     traces.listing,
     traces.export,

@@ -19,6 +19,7 @@ from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.traces import TraceStore
+from gateway.store.unsettled import UnsettledStore
 
 _KEY = "services"
 
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunStore
     sessions: SessionStore
     traces: TraceStore
+    unsettled: UnsettledStore
     mint: Mint
     now: Callable[[], datetime]
     """This moment, aware UTC."""

@@ -23,6 +23,7 @@ from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunDefaults, RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.traces import TraceStore
+from gateway.store.unsettled import UnsettledStore
 from gateway.web import admin
 from gateway.web.admin import Quote, Services
 
@@ -71,6 +72,7 @@ def services(database: Database, world: World) -> Services:
         runs=RunStore(database, mint, RunDefaults(5_000_000_000)),
         sessions=SessionStore(database, mint),
         traces=TraceStore(database),
+        unsettled=UnsettledStore(database),
         mint=mint,
         now=lambda: NOW,
         today=lambda: TODAY,

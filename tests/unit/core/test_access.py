@@ -11,6 +11,7 @@ SETS = {
     "set budgets",
     "throw a kill switch",
     "lift a kill switch",
+    "resolve unsettled money",
     "set tokens",
 }
 TABLE = {
