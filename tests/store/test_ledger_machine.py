@@ -99,6 +99,6 @@ def test_no_order_of_steps_breaks_an_invariant_of_the_real_ledger(real: Real):
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_ledger_that_is_broken_is_noticed(real: Real, name: str):
     tally = steps_until_caught(
-        lambda: BROKEN[name](real), at_most=2_000, number=SEED, make_books=real.books
+        lambda: BROKEN[name](real), at_most=5_000, number=SEED, make_books=real.books
     )
     assert tally.caught is not None, f"not noticed in {tally.steps} steps"

@@ -56,5 +56,5 @@ def test_no_order_of_steps_breaks_an_invariant():
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_core_is_noticed(name: str):
     mutation: Mutation = MUTATIONS[name]
-    tally = steps_until_caught(mutation, at_most=6_000, number=SEED)
+    tally = steps_until_caught(mutation, at_most=20_000, number=SEED)
     assert tally.caught is not None, f"not noticed in {tally.steps} steps"
