@@ -23,6 +23,7 @@ from tests.process.gateway_process import children
 
 CLIENTS: Final = 8
 CALLS_OF_A_RUN: Final = 10
+FILLED_AT_ONCE: Final = 50_000
 MOST_RATIO: Final = 1.25
 """What is beyond the noise of two shared cores."""
 FILL: Final = """
@@ -30,7 +31,7 @@ WITH made AS (
     INSERT INTO run (id, project, name, state, calls, opened_by, opened_at, closed_at)
     SELECT gen_random_uuid(), 'past', 'past-' || n, 'closed', 10, 'history',
            now() - n * interval '1 second', now() - n * interval '1 second'
-    FROM generate_series(1, $1::integer) n RETURNING id
+    FROM generate_series($1::integer, $2::integer) n RETURNING id
 ), filled AS (
     INSERT INTO budget (scope, scope_id, time_window, period_start, cap_nusd, spent_nusd, is_closed)
     SELECT 'run', id::text, 'total', '', 5000000000, 1000000, true FROM made RETURNING 1
@@ -68,7 +69,8 @@ async def run(short: bool, seed: int) -> Result:
 
 
 async def _fill(full: Fleet, count: int) -> None:
-    await full.read(FILL, count)
+    for start in range(0, count, FILLED_AT_ONCE):
+        await full.read(FILL, start + 1, min(start + FILLED_AT_ONCE, count))
     for table in ("run", "budget"):
         await full.server.read(full.database, f"VACUUM ANALYZE {table}")
     await full.server.read(full.database, "CHECKPOINT")
