@@ -30,6 +30,9 @@ TROUBLED: Final = Setting(
 HEARD_SECONDS: Final = 0.3
 """Until all replicas have heard that a cap was changed."""
 
+SLACK_SECONDS: Final = 1.0
+"""Until what replicas had leased before a cap was lowered has gone back, used or not."""
+
 Play = Callable[[Scene], Awaitable[None]]
 
 
@@ -78,11 +81,11 @@ async def caps_change(scene: Scene) -> None:
     async def change() -> None:
         await _until_made(scene, load, 0.4)
         await _put(scene, path, scene.tight(0.05))
-        lowered = now()
-        await scene.pause(1.0, 1.3)
+        bound = now() + SLACK_SECONDS
+        await scene.pause(1.6, 2.0)
         raised = now()
         served = [one for one in load.made if one.heard.status == 200]
-        late = [one for one in served if lowered < one.started < raised]
+        late = [one for one in served if bound < one.started < raised]
         scene.claim(not late, f"{len(late)} calls admitted though the cap is below what is spent")
         await _put(scene, path, scene.tight(1.5))
         await _until_made(scene, load, 0.4)

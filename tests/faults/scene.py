@@ -174,10 +174,10 @@ class Scene:
             overshoot=sum(budget.overshoot for budget, _ in shown),
             wrongly=max(self._wrongly, default=None),
             problems=[
-                *self.problems,
-                *broken_calls(books, made, expected),
-                *broken_budgets(books, keys),
                 *self._unhandled(),
+                *self.problems,
+                *broken_budgets(books, keys),
+                *broken_calls(books, made, expected),
             ],
         )
 
