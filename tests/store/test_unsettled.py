@@ -13,7 +13,7 @@ from gateway.errors import LedgerUnavailable, ReplicaRetired
 from gateway.store.database import Database
 from gateway.store.ledger import LedgerStore
 from gateway.store.limits import LimitStore
-from gateway.store.replicas import ReplicaStore
+from gateway.store.replicas import REVIVE, ReplicaStore
 from gateway.store.runs import NewRun, RunDefaults, RunStore
 from gateway.store.unsettled import (
     Asked,
@@ -41,8 +41,12 @@ from tests.store.made import (
     run_key,
     trace,
 )
+from tests.waiting import DEADLINE_S
 
 TTL = timedelta(seconds=15)
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 ALL = Asked()
 OF_P = Asked(scope=Scope.PROJECT)
 P = project_key("p")
@@ -206,22 +210,22 @@ async def test_a_replica_that_came_back_between_is_left_alone(
     assert await store.page() == []
 
 
-async def test_who_comes_back_while_it_is_resolved_comes_too_late_or_wins(
-    database: Database, ledger: LedgerStore, store: UnsettledStore, dead: ReplicaId
+async def test_who_is_resolved_while_it_comes_back_is_left_alone(
+    database: Database, store: UnsettledStore, dead: ReplicaId
 ):
     outcomes: list[object] = []
 
-    async def come_back() -> None:
-        try:
-            await ledger.renew(dead)
-        except ReplicaRetired:
-            outcomes.append("retired")
+    async def one() -> None:
+        outcomes.append(await resolve(store, dead, 50))
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(come_back)
-        group.start_soon(resolve, store, dead, 50)
-    found = await state_of(database, dead), await money(database), outcomes
-    assert found in [("resolved", (50, 0, 0), ["retired"]), ("live", (0, 100, 0), [])]
+    async with anyio.create_task_group() as group, database.transaction() as connection:
+        await connection.execute(REVIVE, dead)
+        group.start_soon(one)
+        with anyio.fail_after(DEADLINE_S):
+            while not await database.fetch_value(WAITING):
+                pass
+    assert outcomes == [Unresolvable.LIVE]
+    assert await money(database) == (0, 100, 0)
 
 
 async def test_nobody_knows_a_replica_that_never_was_and_a_clean_one_left_nothing(
