@@ -161,8 +161,7 @@ class Ledger(RuleBasedStateMachine):
         """Make a step that `number` stands for: another one each time, as some are drawn often."""
         self.seen[number] += 1
         chance = Random(f"{self.number} {number} {self.seen[number]}")  # noqa: S311
-        left_out = self.without | self.steps.world.impossible
-        able = [s for s in STEPS if s.name not in left_out and s.can(self.steps)]
+        able = [s for s in STEPS if s.name not in self.without and s.can(self.steps)]
         [chosen] = chance.choices(able, [step.weight for step in able])
         values = {name: chance.choice(options) for name, options in chosen.arguments.items()}
         note(f"{chosen.name}: {values}")

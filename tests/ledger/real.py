@@ -12,11 +12,13 @@ from anyio.from_thread import BlockingPortal
 
 from gateway.core.budget import Balance, BudgetKey, Decision, FlushLine, Need, Scope, Window
 from gateway.core.ids import ReplicaId
+from gateway.core.money import NanoDollars
 from gateway.errors import ReplicaRetired
 from gateway.store.database import Database
 from gateway.store.ledger import LedgerStore, _Asked
 from gateway.store.limits import LimitStore
 from gateway.store.replicas import ReplicaStore, Role
+from gateway.store.unsettled import Asked, UnsettledStore
 from tests.ledger.books import Member, Row, State
 from tests.store.made import SOMEONE
 
@@ -47,6 +49,7 @@ class RealBooks:
         self._ledger = LedgerStore(database)
         self._replicas = ReplicaStore(database)
         self._limits = LimitStore(database)
+        self._unsettled = UnsettledStore(database)
         self._rows: dict[BudgetKey, Row] | None = None
         self._members: dict[ReplicaId, Member] | None = None
         self._do(database.execute, EMPTY)
@@ -120,6 +123,19 @@ class RealBooks:
     def silent(self, ttl_s: float) -> list[ReplicaId]:
         found = self.replicas.items()
         return [n for n, m in found if m.state is State.LIVE and -m.seen_at > 2 * ttl_s]
+
+    def resolve(self, replica: ReplicaId, spent: Mapping[BudgetKey, int]) -> None:
+        for key, row in list(self.rows.items()):
+            if row.unsettled.get(replica, 0):
+                asked = Asked(
+                    scope=key.scope,
+                    scope_id=key.scope_id,
+                    window=key.window,
+                    period_start=key.period_start,
+                )
+                amount = NanoDollars(spent.get(key, 0))
+                said = self._do(self._unsettled.resolve, replica, amount, asked, "test", SOMEONE)
+                assert isinstance(said, list), said
 
     def stop(self, replica: ReplicaId) -> None:
         self._do(self._replicas.stop, replica)

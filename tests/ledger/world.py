@@ -62,11 +62,6 @@ class World:
         self.slots: list[Process | None] = [self.born(), self.born()]
 
     @property
-    def impossible(self) -> frozenset[str]:
-        """Steps that this database has no way to make."""
-        return frozenset() if hasattr(self.books, "resolve") else frozenset({"resolve"})
-
-    @property
     def month(self) -> BudgetKey:
         """The workspace's budget of this month."""
         return BudgetKey(Scope.WORKSPACE, "", Window.MONTH, PERIODS[self.period][0])
