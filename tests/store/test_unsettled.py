@@ -254,11 +254,6 @@ async def test_a_resolved_replica_never_admits_again_and_its_late_flush_is_booke
     assert await state_of(database, dead) == "resolved"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ledger_flush takes an unsettled lease for a leased one",
-    raises=AssertionError,
-)
 async def test_a_late_flush_of_one_that_was_resolved_in_part_takes_nobodys_lease(
     database: Database, ledger: LedgerStore, store: UnsettledStore, dead: ReplicaId
 ):

@@ -113,7 +113,8 @@ BEGIN
         ), part AS MATERIALIZED (
             SELECT k.id, k.spent, k.overshoot, l.amount_nusd AS leased,
                    least(coalesce(l.amount_nusd - k.kept, k.ended), coalesce(l.amount_nusd, 0)) AS ended
-            FROM locked k LEFT JOIN lease l ON l.replica_id = teller AND l.budget_id = k.id
+            FROM locked k LEFT JOIN lease l
+                 ON l.replica_id = teller AND l.budget_id = k.id AND l.state = 'leased'
         ), shrunk AS (
             UPDATE lease l SET amount_nusd = l.amount_nusd - greatest(p.ended, 0)
             FROM part p WHERE l.replica_id = teller AND l.budget_id = p.id AND p.ended < p.leased
