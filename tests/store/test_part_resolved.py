@@ -14,7 +14,6 @@ from tests.store.made import MONTH, SOMEONE, TODAY, line, money, need, new_repli
 DAY = project_key("p")
 
 
-@pytest.mark.xfail(reason="ledger_flush takes what is unsettled off what others have leased")
 async def test_a_late_flush_ends_nobody_elses_lease_where_its_own_is_still_unsettled(
     database: Database,
 ):
