@@ -41,10 +41,10 @@ class Replica:
         self._calls, self._ops = map(Caller, self.gateway.ports)
 
     async def start(self) -> None:
-        """Start it, and return when it is ready. Raises GatewayFailed."""
+        """Start it, and return when it is ready and its start is over. Raises GatewayFailed."""
         self.gateway.spawn()
         async with asyncio.timeout(READY_SECONDS):
-            while (await self._ops.get("/readyz")).status != 200:
+            while not (await self.is_ready() and self.gateway.banner("Base URL")):
                 if not self.gateway.is_running:
                     raise GatewayFailed(f"replica {self.number}:\n{self.gateway.stderr()[-4000:]}")
                 await asyncio.sleep(POLL_SECONDS)
