@@ -262,7 +262,7 @@ async def test_a_late_flush_of_one_that_was_resolved_in_part_takes_nobodys_lease
     await ledger.grant(other, [need(200)], {}, 0)
     with pytest.raises(ReplicaRetired):
         await ledger.flush(dead, 1, [line(30, 100)], [])
-    assert await money(database) == (30, 200, 100)
+    assert await money(database) == (30, 200, 0)
 
 
 async def test_a_run_that_is_unsettled_says_its_name_and_pages_lose_none(

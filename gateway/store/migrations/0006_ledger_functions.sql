@@ -77,6 +77,7 @@ END $$;
 
 -- Book a flush once, whatever often it is sent. Returns the state in which it found the replica, or
 -- `gap` where flushes before it are missing. `kept` is what is left of a lease, where that is said.
+-- What a replica that was resolved in part flushes takes the place of what is still feared of it.
 CREATE FUNCTION ledger_flush(
     teller uuid, number bigint,
     scopes text[], scope_ids text[], windows text[], periods text[],
@@ -111,10 +112,9 @@ BEGIN
             FROM line JOIN budget b USING (scope, scope_id, time_window, period_start)
             ORDER BY b.id FOR UPDATE OF b
         ), part AS MATERIALIZED (
-            SELECT k.id, k.spent, k.overshoot, l.amount_nusd AS leased,
+            SELECT k.id, k.spent, k.overshoot, l.amount_nusd AS leased, l.state = 'unsettled' AS was_feared,
                    least(coalesce(l.amount_nusd - k.kept, k.ended), coalesce(l.amount_nusd, 0)) AS ended
-            FROM locked k LEFT JOIN lease l
-                 ON l.replica_id = teller AND l.budget_id = k.id AND l.state = 'leased'
+            FROM locked k LEFT JOIN lease l ON l.replica_id = teller AND l.budget_id = k.id
         ), shrunk AS (
             UPDATE lease l SET amount_nusd = l.amount_nusd - greatest(p.ended, 0)
             FROM part p WHERE l.replica_id = teller AND l.budget_id = p.id AND p.ended < p.leased
@@ -124,7 +124,8 @@ BEGIN
         )
         UPDATE budget b
         SET spent_nusd = b.spent_nusd + p.spent,
-            leased_nusd = b.leased_nusd - greatest(p.ended, 0),
+            leased_nusd = b.leased_nusd - CASE WHEN p.was_feared THEN 0 ELSE greatest(p.ended, 0) END,
+            unsettled_nusd = b.unsettled_nusd - CASE WHEN p.was_feared THEN greatest(p.ended, 0) ELSE 0 END,
             overshoot_nusd = b.overshoot_nusd + p.overshoot
         FROM part p WHERE b.id = p.id;
     END IF;
