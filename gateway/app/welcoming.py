@@ -11,10 +11,11 @@ from gateway.app.opening import Installed, Place
 from gateway.config import Config
 from gateway.core.access import OWNER_SCOPE
 from gateway.core.routing import Directory
-from gateway.errors import StateUnusable
+from gateway.errors import LedgerUnavailable, StateUnusable
 
 LOOK_EVERY_S = 5.0
 _ANSWER_S = 1.0
+_RETRY_S = 0.5
 
 
 async def welcome(
@@ -32,13 +33,22 @@ async def welcome(
     base_url = banner.url(config, config.listen.port if port is None else port)
     admin = None
     if port is not None:
-        admin = await _tell_commands(base_url.removesuffix("/v1"), found, place, clock)
+        admin = await _told(base_url.removesuffix("/v1"), found, place, clock)
     if found.given is not None:
         lines = banner.first(base_url, found.given, config, models)
     else:
         lines = banner.jobs_only() if port is None else banner.again(base_url, config)
     print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output
     return admin
+
+
+async def _told(site: str, found: Installed, place: Place, clock: SystemClock) -> LocalAdmin:
+    """Tell the commands on this host, and wait for a database that is away: calls run already."""
+    while True:
+        try:
+            return await _tell_commands(site, found, place, clock)
+        except LedgerUnavailable:
+            await anyio.sleep(_RETRY_S)
 
 
 async def _tell_commands(

@@ -4,13 +4,20 @@ import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
 from gateway.app import welcoming
+from gateway.app.clock import SystemClock
 from gateway.app.local_files import ADMIN, LocalAdmin, read_admin, write_admin
-from gateway.app.opening import Place
+from gateway.app.opening import Installed, Place
+from gateway.config import Config
+from gateway.core.pricing import PriceBook
+from gateway.core.routing import directory
+from gateway.errors import LedgerUnavailable
+from gateway.store.installation import InstallationStore
 from tests.waiting import eventually
 
 OWN = LocalAdmin("http://127.0.0.1:1", "gwk_shared")
@@ -68,3 +75,29 @@ async def test_a_folder_that_can_not_be_written_stops_nothing(tmp_path: Path):
         folder.mkdir()
         await eventually(lambda: read_admin(folder) == OWN)
         group.cancel_scope.cancel()
+
+
+class _Unsteady:
+    """A store whose database is away at first."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def local_token(self, *_: object) -> None:
+        self.asked += 1
+        if self.asked < 3:
+            raise LedgerUnavailable("away")
+
+
+async def test_a_database_that_is_away_right_after_the_start_delays_the_banner_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(welcoming, "_RETRY_S", 0.005)
+    store = _Unsteady()
+    found = Installed(cast("InstallationStore", store), None)
+    place = Place(tmp_path, {}, None)
+    models = directory(PriceBook("", {}), {}, {})
+    admin = await welcoming.welcome(1234, Config(), models, found, place, SystemClock())
+    assert store.asked == 3
+    assert admin == read_admin(tmp_path)
+    assert "http://127.0.0.1:1234/v1" in capsys.readouterr().out
