@@ -34,6 +34,11 @@ from gateway.exchange.ports import Clock, Ledger
 
 _RECALL_S = 0.04
 """How long a refusal waits for money that other replicas were asked to give back."""
+CROWD = 32
+"""Where so many calls wait, one that a refusal of the last moment answers as well does not join them."""
+_MOMENT_S = 0.1
+_MOST_REFUSED = 1000
+"""Budgets whose last refusal is remembered."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -82,8 +87,10 @@ class Purse:
         self._fence = Fence(clock, terms.ttl_s, witness)
         self._flusher = Flusher(ledger, replica, clock, self._leases, self._fence, witness)
         self._waiting: list[_Waiter] = []
+        self._asked_for: list[_Waiter] = []
         self._put_off: set[_Waiter] = set()
         self._recalled_at: dict[BudgetKey, float] = {}
+        self._refused: dict[BudgetKey, tuple[Short, float]] = {}
         self._is_wanted = anyio.Event()
 
     @property
@@ -113,6 +120,10 @@ class Purse:
         hold = self._leases.hold(keys, amount, now)
         if hold is not None:
             return hold
+        if len(self._waiting) + len(self._asked_for) + len(self._put_off) >= CROWD:
+            short = self._just_refused(keys, amount, now)
+            if short is not None:
+                return short
         earmark = self._leases.earmark(keys, amount, now)
         return await self._wait(_Waiter(keys, amount, earmark), now)
 
@@ -183,6 +194,16 @@ class Purse:
         """
         await self._flusher.drain()
 
+    def _just_refused(
+        self, keys: tuple[BudgetKey, ...], amount: NanoDollars, now: float
+    ) -> Short | None:
+        """Return why as much was refused a moment ago, if it was."""
+        for key in keys:
+            short, at = self._refused.get(key, (None, 0.0))
+            if short is not None and now - at < _MOMENT_S and amount > short.left:
+                return short
+        return None
+
     async def _wait(self, waiter: _Waiter, asked_at: float) -> Hold | Short:
         self._waiting.append(waiter)
         self._is_wanted.set()
@@ -217,13 +238,15 @@ class Purse:
         while True:
             await self._is_wanted.wait()
             self._is_wanted = anyio.Event()
-            waiters, self._waiting = self._waiting, []
+            self._asked_for = waiters = self._waiting
+            self._waiting = []
             try:
                 put_off = await self._grant([each for each in waiters if not each.has_left])
                 self._put_off.update(put_off)
                 if put_off:
                     group.start_soon(self._ask_again, put_off)
             finally:
+                self._asked_for = []
                 self._fail(waiters, LedgerUnavailable("the gateway stops"))
 
     async def _grant(self, waiters: list[_Waiter]) -> list[_Waiter]:
@@ -291,8 +314,14 @@ class Purse:
         earmark, waiter.earmark = waiter.earmark, None
         if earmark is None:  # it has left
             return
-        hold = self._leases.complete(earmark, self._clock.monotonic())
-        waiter.answer = hold if hold is not None else self._lacking(earmark, short)
+        now = self._clock.monotonic()
+        hold = self._leases.complete(earmark, now)
+        if hold is None:
+            short = self._lacking(earmark, short)
+            if len(self._refused) > _MOST_REFUSED:
+                self._refused.clear()
+            self._refused[short.key] = (short, now)
+        waiter.answer = short if hold is None else hold
         waiter.answered.set()
 
     def _lacking(self, earmark: Earmark, short: Short | None) -> Short:

@@ -13,7 +13,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.traces import Trace
 from gateway.errors import LedgerUnavailable
 from gateway.exchange.flushing import MOST_TRACES
-from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.purse import CROWD, Purse, Terms
 from tests.fakes import START, FakeClock, FakeLedger, FakeWitness
 from tests.waiting import eventually
 
@@ -415,3 +415,35 @@ async def test_budgets_that_run_low_are_topped_up_with_another_call_s_grant():
         before = world.ledger.leased[other]
         await held(purse, 10)
         assert world.ledger.leased[other] > before
+
+
+async def test_in_a_crowd_a_call_is_refused_as_one_before_it_was_without_asking():
+    world = World(run=100)
+    async with world.running() as purse, anyio.create_task_group() as group:
+        await held(purse, 60)
+        assert await purse.hold(BOTH, NanoDollars(50)) == Short(RUN, 40, 100)
+        world.ledger.gate = anyio.Event()
+        for _ in range(CROWD):
+            group.start_soon(purse.hold, BOTH, NanoDollars(50))
+        asked = world.ledger.asked
+        await eventually(lambda: world.ledger.asked > asked)
+        assert await purse.hold(BOTH, NanoDollars(50)) == Short(RUN, 40, 100)
+        with anyio.move_on_after(
+            0.05
+        ) as waiting:  # less than was refused, or another budget: asked
+            await purse.hold(BOTH, NanoDollars(40))
+        assert waiting.cancelled_caught
+        world.clock.advance(0.2)
+        with anyio.move_on_after(0.05) as waiting:  # and it is no longer the last moment
+            await purse.hold(BOTH, NanoDollars(50))
+        assert waiting.cancelled_caught
+        world.ledger.gate.set()
+
+
+async def test_where_few_wait_every_call_is_asked_for():
+    world = World(run=100)
+    async with world.running() as purse:
+        await held(purse, 60)
+        assert await purse.hold(BOTH, NanoDollars(50)) == Short(RUN, 40, 100)
+        world.ledger.caps[RUN] = 200
+        assert isinstance(await purse.hold(BOTH, NanoDollars(50)), Hold)
