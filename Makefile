@@ -23,6 +23,8 @@ PROMTOOL := .tools/prometheus/usr/bin/promtool
 SUITES := check unit store process faults-short
 # What the fault suites do is decided by it: make faults SEED=7
 SEED ?= 1
+MEASURES := machine kill_spread crowd outage round_trips history
+FAULTS := tests.faults $(addprefix tests.faults.,$(MEASURES))
 
 .PHONY: help setup serve fmt check unit store process faults faults-short test bench tools-promtool tools-nginx clean
 
@@ -53,8 +55,11 @@ store: .venv/developer ## tests on a private real PostgreSQL
 process: setup tools-promtool ## the whole gateway as a black box, real SDKs, scripted providers
 	$(BIN)/pytest -q tests/process
 
-faults: .venv/developer ## the long fault suite: 200 kill -9, 50,000 calls; SEED=N to repeat one
-	$(BIN)/python -m tests.faults --seed $(SEED)
+faults: .venv/developer ## the long fault suite: 200 kill -9, 50,000 calls, and the measures; SEED=N to repeat one
+	@result=0; \
+	for part in $(FAULTS); do \
+	  echo "== $$part"; $(BIN)/python -m $$part --seed $(SEED) || result=1; \
+	done; exit $$result
 
 faults-short: .venv/developer ## every fault once, within 90 s on two idle cores
 	$(BIN)/python -m tests.faults --short --seed $(SEED)
