@@ -27,9 +27,10 @@ async def watch(
 ) -> NoReturn:
     """Reload whenever the file has changed or SIGHUP has come, until cancelled.
 
-    A new day makes the price book anew: prices are published ahead of the day they begin.
+    A new day makes the price book anew: prices are published ahead of the day they begin. A month's
+    cap that can't be told to a database that is away is told when it is back.
     """
-    current = config
+    current, is_capped = config, True
     seen, priced_on = _stamp(file), clock.utc().date()
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         while True:
@@ -40,29 +41,38 @@ async def watch(
             stamp, today = _stamp(file), clock.utc().date()
             if is_asked or stamp != seen:
                 seen = stamp
-                current = await _reload(parts, current, file, environ, clock)
+                current = _reloaded(parts, current, file, environ, clock)
+                is_capped = False
+            if not is_capped:
+                is_capped = await _is_capped(parts, current, clock)
             if today != priced_on:
                 priced_on = today
                 parts.reconfigure(current, today)
 
 
-async def _reload(
+def _reloaded(
     parts: Parts, current: Config, file: Path | None, environ: Mapping[str, str], clock: SystemClock
 ) -> Config:
     """Put the file's configuration in force and return it, or the present one if it can't be used."""
     try:
         fresh = _loaded(current, file, environ)
-        today = local_day(clock.utc(), zone(fresh))
         parts.reconfigure(fresh, clock.utc().date())
-        await parts.stores.limits.configure(fresh.limits.month_nusd, today)
     except ConfigurationInvalid as error:
         parts.telemetry.configuration_refused(str(error))
         return current
-    except LedgerUnavailable as error:
-        parts.telemetry.configuration_refused(f"$.limits.month_usd: {error}")
-        return current
     parts.telemetry.configuration_reloaded()
     return fresh
+
+
+async def _is_capped(parts: Parts, config: Config, clock: SystemClock) -> bool:
+    """Tell the database the month's cap; return whether it heard."""
+    try:
+        await parts.stores.limits.configure(
+            config.limits.month_nusd, local_day(clock.utc(), zone(config))
+        )
+    except LedgerUnavailable:
+        return False
+    return True
 
 
 def _loaded(current: Config, file: Path | None, environ: Mapping[str, str]) -> Config:

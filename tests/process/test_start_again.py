@@ -222,7 +222,7 @@ def test_sighup_and_a_changed_file_change_a_limit_and_a_bad_file_changes_nothing
         gateway.configure({**settings, "limits": {"output_tokens": 7, "month_usd": "9"}})
         gateway.signal(SIGHUP)
         wait_until(lambda: ceiling(gateway) == 7, "the new ceiling is in force", every=0.05)
-        assert month(gateway)["cap_usd"] == 9
+        wait_until(lambda: month(gateway)["cap_usd"] == 9, "and the new cap", every=0.05)
         reloads = events(gateway, "configuration_reloaded")
         gateway.signal(SIGHUP)
         wait_until(
@@ -265,7 +265,8 @@ def ceiling(gateway: Gateway) -> int:
 def test_a_database_that_is_gone_is_unavailable_and_comes_back(
     stand_in: Scripted, database: Database, settings: dict[str, Any]
 ) -> None:
-    with running({**settings, "ledger": {"lease_ttl": "2s"}}) as gateway, gateway.sdk() as client:
+    settings = {**settings, "ledger": {"lease_ttl": "2s"}}
+    with running(settings) as gateway, gateway.sdk() as client:
         create = client.chat.completions.create
         assert create(model=MODEL, messages=HELLO).choices
         month_at_rest(gateway)
@@ -274,6 +275,8 @@ def test_a_database_that_is_gone_is_unavailable_and_comes_back(
             wait_until(lambda: readiness(gateway)[0] == 503, "it is not ready any more")
             with pytest.raises(openai.InternalServerError) as caught:
                 create(model=MODEL, messages=HELLO)
+            gateway.configure({**settings, "limits": {"month_usd": "77"}})
+            wait_until(lambda: events(gateway, "configuration_reloaded") == 1, "a cap is reloaded")
         finally:
             database.start()
         assert (caught.value.status_code, caught.value.code) == (503, "ledger_unavailable")
@@ -282,3 +285,4 @@ def test_a_database_that_is_gone_is_unavailable_and_comes_back(
         wait_until(gateway.is_ready, "it is ready again", seconds=30, every=0.05)
         assert create(model=MODEL, messages=HELLO).choices
         assert len(traces(gateway, 2)) >= 2
+        wait_until(lambda: month(gateway)["cap_usd"] == 77, "the database is told the cap")
