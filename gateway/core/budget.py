@@ -20,6 +20,11 @@ from gateway.core.money import PER_MILLION, ZERO, NanoDollars
 
 MOST_WISHES: Final = 500
 """Budgets that one grant may be about, so that its statement stays small."""
+MOST_COUNTED: Final = 4 * 10**18
+"""What a budget counts at most, four billion dollars: twice that, less a cap, fits PostgreSQL's bigint.
+
+Only an absurd price comes near. A call that would pass it is refused, and a charge counted as it.
+"""
 _SECOND: Final = 1.0
 
 
@@ -145,7 +150,13 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
         """What may still be leased; None where there is no cap. Below zero after an overshoot."""
         if self.cap is None:
             return None
-        return self.cap - self.spent - self.unsettled - self.leased
+        return self.room
+
+    @property
+    def room(self) -> int:
+        """What may still be leased; where there is no cap, what can be counted at all."""
+        cap = MOST_COUNTED if self.cap is None else self.cap
+        return cap - self.spent - self.unsettled - self.leased
 
 
 class Short(msgspec.Struct, frozen=True):
@@ -339,7 +350,7 @@ def decide(
     needed = {key for need in needs for key in need.amounts}
     asked = taken | {key: 0 for key in wishes if key not in needed}
     grants = {
-        key: amount + _extra(balances[key].free, amount, wishes.get(key, 0), share_ppm)
+        key: amount + _extra(balances[key], amount, wishes.get(key, 0), share_ppm)
         for key, amount in asked.items()
     }
     return Decision({key: amount for key, amount in grants.items() if amount}, tuple(answers))
@@ -352,15 +363,13 @@ def _shortest(
     worst, most_lacking = None, 0
     for key, amount in need.amounts.items():
         balance = balances[key]
-        if balance.cap is None or balance.free is None:
-            continue
-        left = balance.free - taken.get(key, 0)
+        left = balance.room - taken.get(key, 0)
         if amount - left > most_lacking:
-            worst, most_lacking = Short(key, max(0, left), balance.cap), amount - left
+            cap = MOST_COUNTED if balance.cap is None else balance.cap
+            worst, most_lacking = Short(key, max(0, left), cap), amount - left
     return worst
 
 
-def _extra(free: int | None, needed: int, wish: int, share_ppm: int) -> int:
-    if free is None:
-        return wish
-    return min(wish, max(0, free - needed) * share_ppm // PER_MILLION)
+def _extra(balance: Balance, needed: int, wish: int, share_ppm: int) -> int:
+    free = max(0, balance.room - needed)
+    return min(wish, free if balance.cap is None else free * share_ppm // PER_MILLION)

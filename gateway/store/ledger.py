@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.core.budget import (
+    MOST_COUNTED,
     Balance,
     BudgetKey,
     Decision,
@@ -123,10 +124,10 @@ class LedgerStore:
             replica,
             sequence,
             *_columns([line.key for line in lines]),
-            [line.spent for line in lines],
+            [min(line.spent, MOST_COUNTED) for line in lines],
             [line.lease_ended for line in lines],
             [line.lease_left for line in lines],
-            [line.overshoot for line in lines],
+            [min(line.overshoot, MOST_COUNTED) for line in lines],
             *calls_of_runs(traces),
             rows(traces),
         )

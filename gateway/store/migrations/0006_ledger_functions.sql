@@ -1,6 +1,8 @@
 -- What replicas ask of the ledger while calls wait for it. Each is one round trip, holds its locks
 -- for no longer than the server works on it, and takes them in one order: the replica's row, then
 -- budgets by id, then runs by id. A function is never changed: the next release adds another.
+-- 4000000000000000000 is `core.budget.MOST_COUNTED`: above it nothing is leased, and what is charged
+-- is booked as that much, lest an absurd price have a flush refused for ever.
 
 -- A replica that was taken for dead lives: its leases are leases again.
 CREATE FUNCTION ledger_revive(teller uuid) RETURNS void LANGUAGE plpgsql AS $$
@@ -44,7 +46,8 @@ BEGIN
         JOIN budget b USING (scope, scope_id, time_window, period_start)
         ORDER BY b.id FOR UPDATE OF b;
     SELECT count(*), bool_and(w.amount = 0 OR NOT b.is_closed AND (
-               b.cap_nusd IS NULL OR b.cap_nusd - b.spent_nusd - b.unsettled_nusd - b.leased_nusd >= w.amount))
+               coalesce(b.cap_nusd, 4000000000000000000)
+               - b.spent_nusd - b.unsettled_nusd - b.leased_nusd >= w.amount))
     INTO found_count, fits
     FROM unnest(scopes, scope_ids, windows, periods, amounts)
          AS w (scope, scope_id, time_window, period_start, amount)
@@ -102,8 +105,8 @@ BEGIN
     END IF;
     IF cardinality(scopes) > 0 THEN
         WITH line AS (
-            SELECT scope, scope_id, time_window, period_start, sum(spent)::bigint AS spent,
-                   sum(ended)::bigint AS ended, min(kept) AS kept, sum(overshoot)::bigint AS overshoot
+            SELECT scope, scope_id, time_window, period_start, sum(spent) AS spent,
+                   sum(ended)::bigint AS ended, min(kept) AS kept, sum(overshoot) AS overshoot
             FROM unnest(scopes, scope_ids, windows, periods, spends, ends, kepts, overshoots)
                  AS l (scope, scope_id, time_window, period_start, spent, ended, kept, overshoot)
             GROUP BY 1, 2, 3, 4
@@ -123,10 +126,10 @@ BEGIN
             WHERE l.replica_id = teller AND l.budget_id = p.id AND p.ended = p.leased
         )
         UPDATE budget b
-        SET spent_nusd = b.spent_nusd + p.spent,
+        SET spent_nusd = greatest(b.spent_nusd, least(b.spent_nusd + p.spent, 4000000000000000000)),
             leased_nusd = b.leased_nusd - CASE WHEN p.was_feared THEN 0 ELSE greatest(p.ended, 0) END,
             unsettled_nusd = b.unsettled_nusd - CASE WHEN p.was_feared THEN greatest(p.ended, 0) ELSE 0 END,
-            overshoot_nusd = b.overshoot_nusd + p.overshoot
+            overshoot_nusd = greatest(b.overshoot_nusd, least(b.overshoot_nusd + p.overshoot, 4000000000000000000))
         FROM part p WHERE b.id = p.id;
     END IF;
     INSERT INTO trace (
