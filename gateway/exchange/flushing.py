@@ -24,6 +24,8 @@ FLUSH_AT_TRACES = 500
 MOST_TRACES = 20_000
 """Traces that wait beyond this while the database is away are dropped and counted; money never."""
 _RETRY_S = 0.25
+DRAIN_S = 10.0
+"""For how long the end is put off for a database that does not take the last flush."""
 _MOST_WAIT_S = 0.25
 """How long a refusal may wait for money that this replica is giving back."""
 
@@ -157,15 +159,21 @@ class Flusher:
         """Flush everything and give every lease back. Call it when no call runs and `run` ended.
 
         Raises:
-            LedgerUnavailable: the database is away; the leases will be reclaimed as unsettled.
+            LedgerUnavailable: the database stays away; the leases will be reclaimed as unsettled.
         """
+        until = anyio.current_time() + DRAIN_S
         while True:
             if self._batch is None:
                 lines = self._leases.draw(self._clock.monotonic(), everything=True)
                 if not lines and not self._traces:
                     return
                 self._batch = self._next_batch(lines)
-            await self._send(self._batch)
+            try:
+                await self._send(self._batch)
+            except LedgerUnavailable:
+                if anyio.current_time() >= until:
+                    raise
+                await anyio.sleep(_RETRY_S)
 
     async def _flush_or_renew(self) -> None:
         now = self._clock.monotonic()
