@@ -72,6 +72,23 @@ class _Waiter:
         self.has_left = False
 
 
+class _Hopes:
+    """What calls that were refused may still get: no more of them wait than it could serve."""
+
+    def __init__(self, left: dict[BudgetKey, int], coming: Set[BudgetKey]) -> None:
+        self._left = left
+        self._coming = coming
+
+    def may_come(self, key: BudgetKey, need: Need) -> bool:
+        """Return whether what a call lacks is on its way, or may be idle with other replicas."""
+        if key in self._coming:
+            return True
+        if self._left[key] < need.amounts[key]:
+            return False
+        self._left[key] -= need.amounts[key]
+        return True
+
+
 class Purse:
     """The money that this replica may spend. One event loop only."""
 
@@ -261,13 +278,12 @@ class Purse:
         if answer is None or not self._fence.is_open:  # who was frozen meanwhile admits nothing
             self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
             return []
-        coming |= self._flusher.coming_back()
+        hopes = _Hopes(self._not_ours(answer), coming | self._flusher.coming_back())
         put_off = []
         answered = list(zip(asked, answer.decision.answers, strict=True))
         # Who was granted something comes first, or one that was refused would take it.
         for (waiter, need), short in sorted(answered, key=lambda each: each[1] is not None):
-            is_hopeful = short is not None and waiter.short_of is None
-            if short is not None and is_hopeful and self._may_come(short, need, answer, coming):
+            if short is not None and waiter.short_of is None and hopes.may_come(short.key, need):
                 waiter.short_of = short.key
                 put_off.append(waiter)
             else:
@@ -331,15 +347,18 @@ class Purse:
             short = Short(key, 0, self._leases[key].cap or 0)
         return Short(short.key, short.left + max(0, self._leases[short.key].available), short.cap)
 
-    def _may_come(
-        self, short: Short, need: Need, answer: GrantAnswer, coming: Set[BudgetKey]
-    ) -> bool:
-        """Return whether what a call lacks is on its way, or may be idle with other replicas."""
-        if short.key in coming:
-            return True
-        ours = self._leases.leased(short.key) + self._flusher.ending(short.key)
-        theirs = answer.balances[short.key].leased - ours
-        return short.left + theirs >= need.amounts[short.key]
+    def _not_ours(self, answer: GrantAnswer) -> dict[BudgetKey, int]:
+        """Return what is free of each budget, with what other replicas have leased of it.
+
+        The balances are those before the grant, and its part of them is ours by now.
+        """
+        return {
+            key: balance.room
+            + balance.leased
+            - self._leases.leased(key)
+            - self._flusher.ending(key)
+            for key, balance in answer.balances.items()
+        }
 
     async def _ask_again(self, waiters: list[_Waiter]) -> None:
         """Ask once more for what some calls lack, after money had time to come back."""

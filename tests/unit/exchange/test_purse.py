@@ -447,3 +447,19 @@ async def test_where_few_wait_every_call_is_asked_for():
         assert await purse.hold(BOTH, NanoDollars(50)) == Short(RUN, 40, 100)
         world.ledger.caps[RUN] = 200
         assert isinstance(await purse.hold(BOTH, NanoDollars(50)), Hold)
+
+
+async def test_no_more_calls_wait_for_a_recall_than_it_could_serve():
+    world = World(run=100)
+    await others_lease(world, 90)
+    answers: list[Hold | Short] = []
+
+    async def ask() -> None:
+        answers.append(await world.purse.hold(BOTH, NanoDollars(40)))
+
+    async with world.running(), anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(ask)
+        await eventually(lambda: len(answers) == 18)
+        world.ledger.leased[RUN] -= 90
+    assert sum(isinstance(answer, Hold) for answer in answers) == 2
