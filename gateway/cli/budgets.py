@@ -14,6 +14,8 @@ from gateway.cli.options import Json, Limit, given
 from gateway.core.budget import Window
 from gateway.remote.management import Broken, segment
 
+ONLY: Final = "-"
+"""The id of the workspace, of which there is one."""
 SPEND: Final = {
     "BUDGET": "scope",
     "OF": "scope_id",
@@ -37,7 +39,7 @@ In = Annotated[
 
 def put(
     scope: Scope,
-    scope_id: Of = "-",
+    scope_id: Of = ONLY,
     *,
     cap_usd: Annotated[str, typer.Option("--cap-usd", help="US dollars, such as 2.50.")],
     window: Annotated[Window, typer.Option("--window", help="The window.")] = Window.MONTH,
@@ -48,7 +50,7 @@ def put(
     _show(ask("PUT", _path(scope, scope_id), body=body), json=json)
 
 
-def show(scope: Scope, scope_id: Of = "-", *, window: In = None, json: Json = False) -> None:
+def show(scope: Scope, scope_id: Of = ONLY, *, window: In = None, json: Json = False) -> None:
     """Show a budget."""
     _show(ask("GET", _path(scope, scope_id), query=given(window=window)), json=json)
 
@@ -64,7 +66,7 @@ def listing(
     printing.json(found) if json else printing.table(found, SPEND, "No budget.")
 
 
-def delete(scope: Scope, scope_id: Of = "-", *, window: In = None, json: Json = False) -> None:
+def delete(scope: Scope, scope_id: Of = ONLY, *, window: In = None, json: Json = False) -> None:
     """Take a cap back; the configuration's holds again."""
     ask("DELETE", _path(scope, scope_id), query=given(window=window))
     done = {"deleted": True, "scope": scope, "scope_id": scope_id}
@@ -113,6 +115,9 @@ def _print_each(states: Iterable[list[Any]], *, json: bool) -> None:
 
 
 def _path(scope: str, scope_id: str) -> str:
+    """Return where a budget is. A forgotten id of a project would be the one that is named `-`."""
+    if scope_id == ONLY and scope in {"project", "token", "model"}:
+        raise typer.BadParameter(f"say which {scope}", param_hint="ID")
     return f"budgets/{segment(scope)}/{segment(scope_id)}"
 
 
