@@ -24,6 +24,11 @@ FLUSH_AT_TRACES = 500
 MOST_TRACES = 20_000
 """Traces that wait beyond this while the database is away are dropped and counted; money never."""
 _RETRY_S = 0.25
+LATE_S = 10.0
+"""How long after a grant was given up, and the database answers, it is carried out at the latest.
+
+The server ends a statement after 5 s; one that has not come to it by then died with its connection.
+"""
 DRAIN_S = 10.0
 """For how long the end is put off for a database that does not take the last flush."""
 _MOST_WAIT_S = 0.25
@@ -74,6 +79,8 @@ class Flusher:
         self._closing: set[str] = set()
         self._recalled: set[BudgetKey] = set()
         self._doubted: set[BudgetKey] = set()
+        self._unsure: set[BudgetKey] = set()
+        self._doubted_at: dict[BudgetKey, float] = {}
         self._sequence = 0
         self._batch: _Batch | None = None
         self._is_full = anyio.Event()
@@ -105,8 +112,12 @@ class Flusher:
         self._closing.add(run)
 
     def doubt(self, keys: Iterable[BudgetKey]) -> None:
-        """Tell the database with the next flush what this replica has: a grant may have been lost."""
+        """Tell the database with the next flush what this replica has: a grant may have been lost.
+
+        And once more after a while, as one that was given up may yet be carried out.
+        """
         self._doubted.update(keys)
+        self._unsure.update(keys)
 
     async def reconciled(self) -> None:
         """Wait until the database knows what this replica has, where that is in doubt.
@@ -186,12 +197,19 @@ class Flusher:
             self._fence.renewed(now)
 
     def _drawn(self, now: float) -> _Batch | None:
+        self._doubt_again(now)
         doubted = frozenset() if self.is_granting else frozenset(self._doubted)
         lines = self._leases.draw(now, closing=frozenset(self._closing), doubted=doubted)
         self._closing.clear()
         self._recalled.clear()
         self._doubted -= doubted
         return self._next_batch(lines) if lines or self._traces else None
+
+    def _doubt_again(self, now: float) -> None:
+        due = [key for key, at in self._doubted_at.items() if at <= now]
+        for key in due:
+            del self._doubted_at[key]
+            self._doubted.add(key)
 
     def _next_batch(self, lines: list[FlushLine]) -> _Batch:
         count = min(len(self._traces), FLUSH_AT_TRACES * 4)
@@ -205,9 +223,17 @@ class Flusher:
         except ReplicaRetired as error:  # it is booked all the same
             self._fence.retire(error)
         self._batch = None
+        self._doubt_later(batch)
         self._fence.renewed(sent_at)
         self._tried()
         self._witness.traces_queued(len(self._traces))
+
+    def _doubt_later(self, batch: _Batch) -> None:
+        """Note when the budgets that a flush reconciled for the first time are in doubt again."""
+        told = {line.key for line in batch.lines if line.lease_left is not None}
+        again = self._clock.monotonic() + LATE_S
+        self._doubted_at.update(dict.fromkeys(told & self._unsure, again))
+        self._unsure -= told
 
     def _tried(self) -> None:
         self._has_tried.set()

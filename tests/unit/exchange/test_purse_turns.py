@@ -1,11 +1,13 @@
 """Whose a grant is: calls that wait together are each answered as the database answered them."""
 
 import anyio
+import pytest
 
 from gateway.core.budget import BudgetKey, Hold, Scope, Short, Window
 from gateway.core.ids import ReplicaId
 from gateway.core.money import NanoDollars
 from gateway.errors import LedgerUnavailable
+from gateway.exchange import flushing
 from gateway.exchange.purse import Purse, Terms
 from tests.fakes import FakeClock, FakeLedger, FakeWitness
 from tests.waiting import eventually
@@ -62,3 +64,22 @@ async def test_no_call_begins_after_the_lease_has_ended_while_it_waited():
         await eventually(lambda: bool(answers))
         group.cancel_scope.cancel()
     assert isinstance(answers[0], LedgerUnavailable)
+
+
+async def test_a_grant_that_is_carried_out_after_it_was_given_up_and_reconciled_goes_back():
+    """Its connection was lost, and the server came to it after the flush on another one."""
+    ledger, clock, name = FakeLedger({RUN: 100}), FakeClock(), ReplicaId("r1")
+    purse = Purse(ledger, name, clock, Terms(15.0, 0), FakeWitness())
+    async with anyio.create_task_group() as group:
+        group.start_soon(purse.run)
+        ledger.failure = LedgerUnavailable("the connection was lost")
+        with pytest.raises(LedgerUnavailable):
+            await purse.hold((RUN,), NanoDollars(60))
+        ledger.failure = None
+        await eventually(lambda: len(ledger.sequences) == 1)
+        assert ledger.books.lease(name, {RUN: 60}) is None
+        assert isinstance(await purse.hold((RUN,), NanoDollars(40)), Hold)
+        assert ledger.leased[RUN] == 100
+        clock.advance(flushing.LATE_S)
+        await eventually(lambda: ledger.leased[RUN] == 40)
+        group.cancel_scope.cancel()
