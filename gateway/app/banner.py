@@ -45,12 +45,17 @@ def to_try(config: Config, models: Directory) -> str:
 
 def _where(base_url: str, config: Config) -> list[str]:
     lines = [f"Base URL: {base_url}"]
-    if any(provider.is_sandbox for provider in config.providers.values()):
-        lines.append(
-            "Provider: the built-in sandbox answers (no model, nothing is billed). "
-            "Set OPENAI_API_KEY, or providers: in the configuration, for a real one."
-        )
-    return lines
+    others = [name for name, one in config.providers.items() if not one.is_sandbox]
+    if len(others) == len(config.providers):
+        return lines
+    if others:
+        sandbox = "the built-in sandbox (no model, nothing is billed)"
+        return [*lines, f"Providers: {', '.join(others)}, and {sandbox}"]
+    return [
+        *lines,
+        "Provider: the built-in sandbox answers (no model, nothing is billed). "
+        "Set OPENAI_API_KEY, or providers: in the configuration, for a real one.",
+    ]
 
 
 def url(config: Config, port: int) -> str:

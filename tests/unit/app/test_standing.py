@@ -134,6 +134,15 @@ def test_only_a_start_with_the_sandbox_speaks_of_it():
     assert "sandbox" not in " ".join(banner.again("u", CONFIG))
 
 
+def test_a_sandbox_beside_real_providers_asks_for_none():
+    file = b"""providers:
+      try: {dialect: openai, base_url: "sandbox:"}
+      groq: {dialect: openai, base_url: "https://h/v1"}"""
+    lines = " ".join(banner.again("u", parse(file, {})))
+    assert "Providers: groq, and the built-in sandbox" in lines
+    assert "OPENAI_API_KEY" not in lines
+
+
 @pytest.mark.parametrize(
     ("file", "model"),
     [
