@@ -122,7 +122,7 @@ async def run(short: bool, seed: int) -> Result:
         for outage in OUTAGES[: 1 if short else None]:
             async with server() as postgres:
                 # More traces than are kept come only where calls are served for longer.
-                longer = size if outage.pause else Size(size.away, 3 * size.lease)
+                longer = size if outage.pause else Size(size.away + size.lease, size.away)
                 await _play(outage, longer, result, postgres, provider, seed)
             provider.reset()
     return result
