@@ -30,6 +30,7 @@ from gateway.errors import LedgerUnavailable
 from gateway.exchange import fence, flushing
 from gateway.exchange.fence import Fence
 from gateway.exchange.flushing import Flusher
+from gateway.exchange.hopes import Hopes
 from gateway.exchange.ports import Clock, Ledger
 
 _RECALL_S = 0.04
@@ -65,28 +66,11 @@ class _Waiter:
         self.keys = keys
         self.amount = amount
         self.earmark: Earmark | None = earmark
-        self.short_of: BudgetKey | None = None
+        self.short_of: Set[BudgetKey] = frozenset()
         """What it was put off for: it is asked for once more, and not again."""
         self.answered = anyio.Event()
         self.answer: Hold | Short | LedgerUnavailable | None = None
         self.has_left = False
-
-
-class _Hopes:
-    """What calls that were refused may still get: no more of them wait than it could serve."""
-
-    def __init__(self, left: dict[BudgetKey, int], coming: Set[BudgetKey]) -> None:
-        self._left = left
-        self._coming = coming
-
-    def may_come(self, key: BudgetKey, need: Need) -> bool:
-        """Return whether what a call lacks is on its way, or may be idle with other replicas."""
-        if key in self._coming:
-            return True
-        if self._left[key] < need.amounts[key]:
-            return False
-        self._left[key] -= need.amounts[key]
-        return True
 
 
 class Purse:
@@ -278,13 +262,13 @@ class Purse:
         if answer is None or not self._fence.is_open:  # who was frozen meanwhile admits nothing
             self._fail(waiters, LedgerUnavailable("the ledger can't be reached; try again"))
             return []
-        hopes = _Hopes(self._not_ours(answer), coming | self._flusher.coming_back())
+        hopes = Hopes(answer, self._not_ours(answer), coming | self._flusher.coming_back())
         put_off = []
         answered = list(zip(asked, answer.decision.answers, strict=True))
         # Who was granted something comes first, or one that was refused would take it.
         for (waiter, need), short in sorted(answered, key=lambda each: each[1] is not None):
-            if short is not None and waiter.short_of is None and hopes.may_come(short.key, need):
-                waiter.short_of = short.key
+            if short is not None and not waiter.short_of and hopes.may_come(short, need):
+                waiter.short_of = hopes.lacking(short, need)
                 put_off.append(waiter)
             else:
                 self._answer(waiter, short)
@@ -362,11 +346,12 @@ class Purse:
 
     async def _ask_again(self, waiters: list[_Waiter]) -> None:
         """Ask once more for what some calls lack, after money had time to come back."""
-        lacking = {waiter.short_of for waiter in waiters if waiter.short_of is not None}
-        if lacking & self._flusher.coming_back():
+        lacking = frozenset[BudgetKey]().union(*(waiter.short_of for waiter in waiters))
+        coming = self._flusher.coming_back()
+        if lacking - coming:
+            await self._recall_theirs(lacking - coming)
+        if lacking & coming:
             await self._flusher.gone_back()
-        else:
-            await self._recall_theirs(lacking)
         now = self._clock.monotonic()
         for waiter in waiters:
             self._put_off.discard(waiter)
