@@ -41,7 +41,13 @@ DEATHS_S: Final = 60.0
 ASK_EVERY_S: Final = 2.0
 """What a worker counted for so long is lost to the metrics when it is killed; the ledger has it."""
 _ANSWER_S: Final = 2.0
+MOST_SILENCES: Final = 10
+"""Questions in a row that a worker may leave unanswered, some 40 s, before it is killed as hung.
+
+A count and no clock: a machine that was paused has every worker silent once.
+"""
 _GONE_S: Final = 10.0
+_SILENT: Final = (False, "silent")
 
 
 def pause_after(deaths: Sequence[float], failures: int, *, is_any_serving: bool) -> float | None:
@@ -66,9 +72,15 @@ class Worker:
         self.replica: ReplicaId | None = None
         self.last_words = ""
         self.readiness = (False, "starting")
+        self.silences = 0
         self._questions = count(1)
         self._answered = 0
         self._is_told = anyio.Event()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it serves, and left the last question unanswered."""
+        return self.is_serving and self.readiness == _SILENT
 
     async def ask(self) -> None:
         """Ask how it goes; return when it has answered, or has not in time."""
@@ -78,7 +90,7 @@ class Worker:
             while self._answered < question:
                 await self._is_told.wait()
         if waiting.cancelled_caught:
-            self.readiness = (False, "silent")
+            self.readiness = _SILENT
 
     def told(self, said: Told) -> None:
         """Note its answer."""
@@ -154,10 +166,18 @@ class Crew:
         return self._tally.merged()
 
     async def follow(self) -> None:
-        """Ask now and then, so that little is lost of what a killed worker had counted."""
+        """Ask now and then, so that little is lost of what a killed worker had counted.
+
+        One that never answers holds its share of the port's connections: it is killed, and replaced.
+        """
         while True:
             await anyio.sleep(ASK_EVERY_S)
             await self._ask()
+            for worker in self._workers.values():
+                worker.silences = worker.silences + 1 if worker.is_silent else 0
+                if worker.silences >= MOST_SILENCES:
+                    worker.last_words = "it hung, and was killed"
+                    worker.process.kill()
 
     async def _ask(self) -> None:
         async with anyio.create_task_group() as group:

@@ -243,4 +243,5 @@ def _listing(progress: Progress, one: str | None) -> bytes | Refused:
 
 
 def _unavailable(error: LedgerUnavailable) -> Refused:
-    return Refused(Code.LEDGER_UNAVAILABLE, f"{error}.", retry_after_s=1)
+    text = str(error)
+    return Refused(Code.LEDGER_UNAVAILABLE, f"{text[:1].upper()}{text[1:]}.", retry_after_s=1)

@@ -224,6 +224,14 @@ def test_a_worker_that_hangs_is_not_ready_and_hides_nothing_it_counted(
         wait_until(lambda: readiness(gateway)[1] == "ready: 2 of 2 workers", "it goes on")
 
 
+def test_a_worker_that_hangs_for_long_is_killed_and_replaced(settings: dict[str, Any]) -> None:
+    with running(settings, workers=FEW) as gateway:
+        hanging = gateway.worker_pids()[0]
+        os.kill(hanging, SIGSTOP)
+        wait_until(lambda: is_whole(gateway, hanging, FEW), "it is replaced", seconds=90, every=0.5)
+        assert ends(gateway) == ["it hung, and was killed"]
+
+
 class Load:
     """Threads that call, each on connections of its own, until a cap refuses them or it is stopped."""
 
