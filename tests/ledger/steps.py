@@ -5,7 +5,7 @@ process may freeze, die, or be taken for dead and come back.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from gateway.core.budget import BudgetKey
@@ -31,6 +31,10 @@ class Tally:
         """Note the first failure."""
         if self.caught is None:
             self.caught = (self.steps, getattr(error, "claim", None) or str(error))
+
+    def missed(self, least: Mapping[str, int]) -> list[str]:
+        """Return what happened less often than it has to."""
+        return [what for what, count in least.items() if self.details[what] < count]
 
 
 def pick(number: int, among: Sequence[T]) -> T | None:

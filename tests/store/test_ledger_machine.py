@@ -15,6 +15,8 @@ from tests.ledger.real import RealBooks
 from tests.ledger.steps import Tally
 
 SEED: Final = 4
+ROUNDS: Final = 5
+"""What a seed draws depends on the code that is loaded; one round is nearly always enough."""
 REACHED: Final = {
     "apply: granted": 10,
     "arrive late: grant done": 1,
@@ -88,12 +90,12 @@ BROKEN: Final[Mapping[str, Callable[[Real], AbstractContextManager[None]]]] = {
 
 def test_no_order_of_steps_breaks_an_invariant_of_the_real_ledger(real: Real):
     tally = Tally()
-    explore(machine(tally, real.books), steps=1_000, number=SEED)
+    for number in range(SEED, SEED + ROUNDS):
+        explore(machine(tally, real.books), steps=1_000, number=number)
+        if not tally.missed(REACHED):
+            break
     assert tally.steps >= 700
-    missed = {
-        what: tally.details[what] for what, least in REACHED.items() if tally.details[what] < least
-    }
-    assert not missed, tally.details
+    assert not tally.missed(REACHED), tally.details
 
 
 @pytest.mark.parametrize("name", BROKEN)

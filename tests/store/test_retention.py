@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from gateway.jobs import partitions
 from gateway.store.database import Database
-from gateway.store.traces import TraceFilter, TraceStore, insert
+from gateway.store.traces import TraceFilter, TraceStore
+from tests.store import made
 from tests.store.made import NOON, TODAY, trace
 
 
 async def keep(database: Database, *ages_days: int) -> None:
-    async with database.transaction() as connection:
-        await insert(connection, [trace(at=NOON - timedelta(days=age)) for age in ages_days])
+    await made.keep(database, [trace(at=NOON - timedelta(days=age)) for age in ages_days])
 
 
 async def ages(store: TraceStore) -> list[int]:

