@@ -31,8 +31,6 @@ The server ends a statement after 5 s; one that has not come to it by then died 
 """
 DRAIN_S = 10.0
 """For how long the end is put off for a database that does not take the last flush."""
-_MOST_WAIT_S = 0.25
-"""How long a refusal may wait for money that this replica is giving back."""
 
 
 class Witness(Protocol):
@@ -143,9 +141,9 @@ class Flusher:
         lines = () if self._batch is None else self._batch.lines
         return sum(line.lease_ended for line in lines if line.key == key)
 
-    async def gone_back(self) -> None:
-        """Wait until what this replica gives back is back, but not for long."""
-        with anyio.move_on_after(_MOST_WAIT_S):
+    async def gone_back(self, most_s: float) -> None:
+        """Wait until what this replica gives back is back, but not for longer than `most_s`."""
+        with anyio.move_on_after(most_s):
             while self.coming_back():
                 self._is_full.set()
                 await self._has_tried.wait()

@@ -35,6 +35,11 @@ from gateway.exchange.ports import Clock, Ledger
 
 _RECALL_S = 0.04
 """How long a refusal waits for money that other replicas were asked to give back."""
+_GONE_BACK_S = 0.25
+"""How long it waits at most for money that this replica is giving back."""
+_SLOW_S = 0.8
+_MOST_WAIT_S = 3.0
+"""Where a grant took so long, the database is slow: others need two of its answers to give back."""
 CROWD = 32
 """Where so many calls wait, one that a refusal of the last moment answers as well does not join them."""
 _MOMENT_S = 0.1
@@ -93,6 +98,7 @@ class Purse:
         self._recalled_at: dict[BudgetKey, float] = {}
         self._refused: dict[BudgetKey, tuple[Short, float]] = {}
         self._is_wanted = anyio.Event()
+        self._took_s = 0.0
 
     @property
     def can_admit(self) -> bool:
@@ -292,6 +298,7 @@ class Purse:
         except (LedgerUnavailable, TimeoutError) as error:
             self._fence.lost(str(error) or "a grant was not answered in time")
             return None
+        self._took_s = self._clock.monotonic() - asked_at
         if answer.decision.grants:
             self._fence.renewed(asked_at)
         self._fence.heard()
@@ -351,7 +358,7 @@ class Purse:
         if lacking - coming:
             await self._recall_theirs(lacking - coming)
         if lacking & coming:
-            await self._flusher.gone_back()
+            await self._flusher.gone_back(self._patience_s(_GONE_BACK_S))
         now = self._clock.monotonic()
         for waiter in waiters:
             self._put_off.discard(waiter)
@@ -371,7 +378,11 @@ class Purse:
                 await self._ledger.recall(self._replica, fresh)
         except LedgerUnavailable as error:
             self._fence.lost(str(error))
-        await anyio.sleep(_RECALL_S)
+        await anyio.sleep(self._patience_s(_RECALL_S))
+
+    def _patience_s(self, least_s: float) -> float:
+        """Return how long a refusal waits for money: longer where the database is slow."""
+        return least_s if self._took_s < _SLOW_S else min(_MOST_WAIT_S, 2 * self._took_s)
 
     def _fail(self, waiters: list[_Waiter], error: LedgerUnavailable) -> None:
         for waiter in waiters:

@@ -209,6 +209,7 @@ async def database_killed(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), kill)
+    await scene.stage.rest()  # what a grant carried out late has leased comes back
     await scene.exhaust(payer)
 
 
@@ -224,6 +225,7 @@ async def database_stopped(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), stop, clients=8)
+    await scene.stage.rest()  # what a grant carried out late has leased comes back
     await scene.exhaust(payer)
 
 
@@ -239,6 +241,7 @@ async def database_frozen(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), freeze, clients=8)
+    await scene.stage.rest()  # what a grant carried out late has leased comes back
     await scene.exhaust(payer)
 
 
@@ -255,6 +258,7 @@ async def commits_cut(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), cut)
+    await scene.stage.rest()  # what a grant carried out late has leased comes back
     await scene.exhaust(payer)
 
 
@@ -270,6 +274,7 @@ async def database_slow(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), slow, clients=8)
+    await scene.stage.rest()  # what a grant carried out late has leased comes back
     await scene.exhaust(payer)
 
 
