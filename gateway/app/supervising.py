@@ -148,7 +148,7 @@ def _grace_s(config: Config, place: Place) -> float:
     return current.shutdown.grace_ms / 1000
 
 
-def _assignments(  # each of another kind
+def _assignments(
     found: Opened, config: Config, place: Place, role: Role, port: int | None, workers: int
 ) -> list[Assignment]:
     file = place.config_file

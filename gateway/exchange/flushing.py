@@ -56,7 +56,7 @@ class _Batch(msgspec.Struct, frozen=True):
 class Flusher:
     """Flushes and renews. One event loop only."""
 
-    def __init__(  # what a purse is made of
+    def __init__(
         self,
         ledger: Ledger,
         replica: ReplicaId,

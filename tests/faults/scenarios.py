@@ -209,8 +209,7 @@ async def database_killed(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), kill)
-    await scene.stage.rest()  # what a grant carried out late has leased comes back
-    await scene.exhaust(payer)
+    await _exhaust_at_rest(scene, payer)
 
 
 async def database_stopped(scene: Scene) -> None:
@@ -225,8 +224,7 @@ async def database_stopped(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), stop, clients=8)
-    await scene.stage.rest()  # what a grant carried out late has leased comes back
-    await scene.exhaust(payer)
+    await _exhaust_at_rest(scene, payer)
 
 
 async def database_frozen(scene: Scene) -> None:
@@ -241,8 +239,7 @@ async def database_frozen(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), freeze, clients=8)
-    await scene.stage.rest()  # what a grant carried out late has leased comes back
-    await scene.exhaust(payer)
+    await _exhaust_at_rest(scene, payer)
 
 
 async def commits_cut(scene: Scene) -> None:
@@ -258,8 +255,7 @@ async def commits_cut(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), cut)
-    await scene.stage.rest()  # what a grant carried out late has leased comes back
-    await scene.exhaust(payer)
+    await _exhaust_at_rest(scene, payer)
 
 
 async def database_slow(scene: Scene) -> None:
@@ -274,8 +270,7 @@ async def database_slow(scene: Scene) -> None:
         await _admits(scene)
 
     await scene.meanwhile(scene.load([payer]), slow, clients=8)
-    await scene.stage.rest()  # what a grant carried out late has leased comes back
-    await scene.exhaust(payer)
+    await _exhaust_at_rest(scene, payer)
 
 
 async def clock_steps(scene: Scene) -> None:
@@ -341,6 +336,12 @@ async def _until_made(scene: Scene, load: Load, share: float) -> None:
     goal = len(load.made) + scene.size.calls * share
     while len(load.made) < goal:
         await scene.pause(0.02, 0.03)
+
+
+async def _exhaust_at_rest(scene: Scene, payer: Payer) -> None:
+    """Spend what is left once what a grant carried out late has leased came back."""
+    await scene.stage.rest()
+    await scene.exhaust(payer)
 
 
 async def _admits(scene: Scene) -> None:
