@@ -229,9 +229,11 @@ def _record(made: Made, bill: Bill | None, record: Record) -> Iterator[str]:
 
 def _answer(made: Made, expected: Expected, *, is_crashed: bool) -> Iterator[str]:
     heard = made.heard
+    if heard.has_left and not heard.is_whole:  # perhaps between an answer's head and its body
+        return
     is_unavailable = heard.status == 503 and heard.code == "ledger_unavailable"
     if heard.status is None:
-        if not (heard.has_left or is_crashed):
+        if not is_crashed:
             yield "nobody answered, and nobody had died"
     elif heard.status not in {200, 402, *expected.passed_statuses} and not is_unavailable:
         yield f"answered with {heard.status} {heard.code}, told {dict(made.order.script)}"
