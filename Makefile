@@ -21,6 +21,8 @@ NODE_BIN = $(CURDIR)/$(firstword $(wildcard .venv/lib/python3*/site-packages/nod
 NPM = PATH="$(NODE_BIN):$$PATH" "$(NODE_BIN)/node" "$(NODE_BIN)/../lib/node_modules/npm/bin/npm-cli.js"
 PROMTOOL := .tools/prometheus/usr/bin/promtool
 SUITES := check unit store process faults-short
+# Tests that mostly wait: modules side by side, each module in one process.
+PARALLEL := -n 3 --dist loadfile
 # What the fault suites do is decided by it: make faults SEED=7
 SEED ?= 1
 MEASURES := machine kill_spread crowd outage round_trips history
@@ -50,10 +52,10 @@ unit: .venv/developer ## pure tests, no I/O
 	$(BIN)/pytest -q tests/unit
 
 store: .venv/developer ## tests on a private real PostgreSQL
-	$(BIN)/pytest -q tests/store
+	$(BIN)/pytest -q tests/store $(PARALLEL)
 
 process: setup tools-promtool ## the whole gateway as a black box, real SDKs, scripted providers
-	$(BIN)/pytest -q tests/process
+	$(BIN)/pytest -q tests/process $(PARALLEL)
 
 faults: .venv/developer ## the long fault suite: 200 kill -9, 50,000 calls, and the measures; SEED=N to repeat one
 	@result=0; \

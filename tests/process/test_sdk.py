@@ -17,7 +17,7 @@ from tests.process.observing import (
     PRICE,
     cost,
     embedding_cost,
-    month,
+    month_at_rest,
     provider,
     run_at_rest,
     running,
@@ -226,7 +226,7 @@ def test_models_are_listed_and_the_sandbox_says_what_it_is(gateway: Gateway) -> 
 
 
 def test_a_dry_run_answers_with_the_estimate_and_nothing_else_happens(gateway: Gateway) -> None:
-    before = month(gateway)
+    before = month_at_rest(gateway)
     with gateway.sdk() as client:
         raw = client.chat.completions.with_raw_response.create(
             model=f"llmock/{MODEL}",
@@ -243,7 +243,7 @@ def test_a_dry_run_answers_with_the_estimate_and_nothing_else_happens(gateway: G
     assert estimate["output_tokens_bound"] == 10
     assert estimate["bound_usd"] == real.headers["x-gateway-estimate-usd"]
     paid = Decimal(trace(gateway, real.headers["x-gateway-trace"])["cost_usd"])
-    assert month(gateway)["spent_usd"] == before["spent_usd"] + paid
+    assert month_at_rest(gateway)["spent_usd"] == before["spent_usd"] + paid
     assert gateway.admin("GET", "/runs/never-opened").status_code == 404
 
 
