@@ -9,8 +9,8 @@ from gateway.core.refusal import Refused
 from gateway.exchange.estimates import Estimate
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call
-from gateway.providers.adapter import Headers
-from gateway.providers.catalog import OPENAI
+from gateway.providers.adapter import Headers, Path
+from gateway.providers.routes import OPENAI
 from gateway.web.services import Quote
 
 
@@ -18,7 +18,7 @@ async def estimate(pipeline: Pipeline, quote: Quote) -> Estimate | Refused:
     """Estimate a call for someone who manages: they need not be allowed to make it."""
     caller = structs.replace(quote.caller, scopes=quote.caller.scopes | {CALL_SCOPE})
     call = Call(
-        endpoint=quote.endpoint,
+        path=Path(endpoint=quote.endpoint),
         dialect=OPENAI,
         secret=None,
         headers=[*quote.headers, (b"x-gateway-dry-run", b"true")],

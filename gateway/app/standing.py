@@ -14,7 +14,7 @@ from gateway.core.calls import Timeouts
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Limits, OnExcess
 from gateway.core.pricing import CliffOverride, Override, PriceBook
-from gateway.core.routing import WeightedModel, directory
+from gateway.core.routing import Directory, WeightedModel, directory, spoken
 from gateway.exchange.progress import Standing
 from gateway.providers import catalog
 from gateway.providers.adapter import Adapter
@@ -35,13 +35,28 @@ def standing(config: Config, today: date) -> Standing:
     book = prices.compile_book(urls, overrides, today)
     fallbacks = {alias: route.fallbacks for alias, route in config.models.items()}
     _check_priced(fallbacks, book)
+    whole = directory(book, config.providers, _aliases(config), fallbacks)
+    adapters = {name: _adapter(config, name) for name in config.providers}
     return Standing(
-        directory=directory(book, config.providers, _aliases(config), fallbacks),
-        adapters={name: _adapter(config, name) for name in config.providers},
+        directory=whole,
+        spoken={dialect: _spoken(whole, config, adapters, dialect) for dialect in catalog.PATHS},
+        adapters=adapters,
         timeouts={name: _timeouts(config.timeouts_of(name)) for name in config.providers},
         keys=ConfiguredKeys(config),
         zone=ZoneInfo(config.limits.timezone),
     )
+
+
+def _spoken(
+    whole: Directory, config: Config, adapters: Mapping[Provider, Adapter], dialect: str
+) -> Directory:
+    """Return what the clients of a dialect can use of a directory."""
+    others = {
+        name: catalog.PATHS[config.providers[name].dialect]
+        for name, adapter in adapters.items()
+        if dialect not in adapter.speaks
+    }
+    return spoken(whole, others)
 
 
 class ConfiguredKeys:

@@ -11,7 +11,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     often the input is read. `text_bytes` is the UTF-8 size of the body without JSON escapes, so it
     bounds its tokens for a byte-level vocabulary; `token_ids` counts inputs that came as ids.
     `hides_input` says that a field refers to input of unknown size (an image, a file, a stored
-    conversation), `makes_output` is false for embeddings. `tier` is the service tier asked for.
+    conversation), `makes_output` is false for embeddings. `tier` is the service tier asked for. `is_free` is a
+    call that its provider bills nothing for (a count of tokens), `thinks` is false where the request
+    rules out that a model which may think does so unseen.
     """
 
     model: str
@@ -28,6 +30,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     makes_output: bool = True
     audio_output: bool = False
     tier: str | None = None
+    is_free: bool = False
+    thinks: bool = True
 
 
 class Timeouts(msgspec.Struct, frozen=True):

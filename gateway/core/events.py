@@ -18,6 +18,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The provider's own account of the call so far. Cumulative: a later one replaces this one.
 
     All are token counts ≥ 0. `reasoning` is a part of `output`; the others are disjoint.
+    `cache_write` is what was written for an hour, or for a time that nobody tells. `image_output` is
+    None where images are not told apart from the text in `output`.
     `certain` is false where the numbers contradict each other and were read at their dearest.
     """
 
@@ -26,9 +28,36 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cached: int = 0
     cache_write: int = 0
     audio_input: int = 0
+    cache_write_5m: int = 0
     audio_output: int = 0
+    image_output: int | None = None
     reasoning: int = 0
     certain: bool = True
+
+    @property
+    def written(self) -> int:
+        """All that was written to a cache."""
+        return self.cache_write + self.cache_write_5m
+
+    @property
+    def heard(self) -> int:
+        """All of the input, cached or not."""
+        return self.input + self.cached + self.written + self.audio_input
+
+    @property
+    def spoken(self) -> int:
+        """All of the output."""
+        return self.output + self.audio_output + (self.image_output or 0)
+
+
+class Prompted(msgspec.Struct, frozen=True, gc=False):
+    """The provider's final account of the input, given before any output; `usage.output` is 0."""
+
+    usage: Usage
+
+
+class Thinking(msgspec.Struct, frozen=True, gc=False):
+    """The model began to think, and what it thinks may not be shown."""
 
 
 class Served(msgspec.Struct, frozen=True, gc=False):
@@ -50,4 +79,4 @@ class Opaque(msgspec.Struct, frozen=True, gc=False):
     """A frame that carries nothing we act on; it is relayed as it came."""
 
 
-Event = Delta | Usage | Served | Finished | Broken | Opaque
+Event = Delta | Usage | Prompted | Thinking | Served | Finished | Broken | Opaque

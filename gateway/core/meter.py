@@ -12,7 +12,17 @@ import msgspec
 from msgspec import structs
 
 from gateway.core.calls import Asked
-from gateway.core.events import Broken, Delta, Event, Finished, Opaque, Served, Usage
+from gateway.core.events import (
+    Broken,
+    Delta,
+    Event,
+    Finished,
+    Opaque,
+    Prompted,
+    Served,
+    Thinking,
+    Usage,
+)
 from gateway.core.money import ZERO, NanoDollars
 from gateway.core.outcome import (
     CapReached,
@@ -99,6 +109,8 @@ class Meter:
         self._is_usage_last = False
         self._sibling = sibling
         self._served: Model | None = None
+        self._prompted: Usage | None = None
+        self._may_think = model.hidden_reasoning and asked.thinks
         self._is_sent = False
         self._has_answered = False
         self.is_finished = False
@@ -111,7 +123,7 @@ class Meter:
         self._bytes = 0
         self._is_counted = True
 
-    def feed(self, event: Event) -> bool:
+    def feed(self, event: Event) -> bool:  # noqa: C901, PLR0912  # one arm a member
         """Hear one event; False when more was produced than was held, so the stream must be cut."""
         match event:
             case Delta(text):
@@ -119,6 +131,10 @@ class Meter:
             case Usage():
                 self._usage = event if self._usage is None else _merged(self._usage, event)
                 self._is_usage_last = True
+            case Prompted(usage):
+                self._prompted = usage
+            case Thinking():
+                self._may_think = True
             case Served(name, tier):
                 self._tier = tier or self._tier
                 self._served = self._sibling(name) if name is not None else None
@@ -148,7 +164,7 @@ class Meter:
         """Return what the call owes, ended so."""
         if self.is_finished and self._usage is not None and self._is_usage_last:
             return self._reported(self._usage)
-        if not self._is_sent:
+        if not self._is_sent or self._asked.is_free:
             return NOTHING
         match ending:
             case ProviderError() | ProviderUnreachable():
@@ -237,19 +253,26 @@ class Meter:
         if not self._has_answered:
             return whole
         seen = self._metered()
-        is_hidden = self._makes_output and (self._model.hidden_reasoning or not self._is_whole())
+        is_hidden = self._makes_output and (self._may_think or not self._is_whole())
         return whole if is_hidden and seen.amount <= whole.amount else seen
 
     def _metered(self) -> Owed:
         shown = self._shown() if self._makes_output else 0
-        one = structs.replace(self._asked, choices=1)
-        amount = upper_bound(self._model, one, self._bound.input_tokens, shown)
+        heard = self._prompted
+        if heard is None:
+            one = structs.replace(self._asked, choices=1)
+            amount = upper_bound(self._model, one, self._bound.input_tokens, shown)
+            heard = Usage(input=self._bound.input_tokens, output=0)
+        else:
+            amount = self._dearest(structs.replace(heard, output=shown))
         if self._usage is not None:
-            amount = max(amount, cost(self._model, self._usage, self._tier))
+            amount = max(amount, self._dearest(self._usage))
         return Owed(
             amount=amount,
             basis=Basis.METERED,
-            input_tokens=self._bound.input_tokens,
+            input_tokens=heard.heard,
+            cached_tokens=heard.cached,
+            cache_write_tokens=heard.written,
             output_tokens=shown,
         )
 
@@ -280,10 +303,10 @@ class Meter:
         return Owed(
             amount=self._dearest(usage),
             basis=Basis.REPORTED,
-            input_tokens=usage.input + usage.cached + usage.cache_write + usage.audio_input,
+            input_tokens=usage.heard,
             cached_tokens=usage.cached,
-            cache_write_tokens=usage.cache_write,
-            output_tokens=usage.output + usage.audio_output,
+            cache_write_tokens=usage.written,
+            output_tokens=usage.spoken,
             reasoning_tokens=usage.reasoning,
         )
 
@@ -294,19 +317,17 @@ def _merged(old: Usage, new: Usage) -> Usage:
     The kinds of an account stand or fall together: of two accounts of the same input, the later one
     may call cached what the first did not, and no token is counted in both.
     """
-    heard = new if _heard_tokens(new) >= _heard_tokens(old) else old
-    spoken = new if new.output + new.audio_output >= old.output + old.audio_output else old
+    heard = new if new.heard >= old.heard else old
+    spoken = new if new.spoken >= old.spoken else old
     return Usage(
         input=heard.input,
         cached=heard.cached,
         cache_write=heard.cache_write,
+        cache_write_5m=heard.cache_write_5m,
         audio_input=heard.audio_input,
         output=spoken.output,
         audio_output=spoken.audio_output,
+        image_output=spoken.image_output,
         reasoning=min(max(old.reasoning, new.reasoning), spoken.output),
         certain=old.certain and new.certain,
     )
-
-
-def _heard_tokens(usage: Usage) -> int:
-    return usage.input + usage.cached + usage.cache_write + usage.audio_input

@@ -204,7 +204,7 @@ def cost(model: Model, usage: Usage, tier: str | None) -> NanoDollars:
     A cliff is chosen by the whole input that was reported. A tier that the book does not know, and
     `auto`, cost as the dearest. Numbers that contradict each other cost as their dearest kind.
     """
-    tokens = usage.input + usage.cached + usage.cache_write + usage.audio_input
+    tokens = usage.heard
     schedules = (
         model.tiers.values() if _is_any_tier(model, tier) else (model.tiers[tier or DEFAULT_TIER],)
     )
@@ -219,11 +219,10 @@ def rates_at(schedule: Schedule, input_tokens: int) -> Rates:
 
 def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
     if not usage.certain:
-        output = usage.output + usage.audio_output
         return charge(
             (
                 (input_tokens, _dearest_input(rates, with_audio=usage.audio_input > 0)),
-                (output, _dearest_output(rates, with_audio=usage.audio_output > 0)),
+                (usage.spoken, _dearest_output(rates, with_audio=usage.audio_output > 0)),
             ),
             flat=rates.per_request,
         )
@@ -232,16 +231,23 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
             (usage.input, rates.input),
             (usage.cached, rates.cached_input),
             (usage.cache_write, _dearest_write(rates)),
+            (usage.cache_write_5m, rates.cache_write),
             (usage.audio_input, rates.audio_input),
-            (usage.output, _dearest_output(rates, with_audio=False)),
+            (usage.output, _text_output(rates, usage)),
             (usage.audio_output, rates.audio_output),
+            (usage.image_output or 0, rates.image_output),
         ),
         flat=rates.per_request,
     )
 
 
+def _text_output(rates: Rates, usage: Usage) -> NanoDollarsPerMillion:
+    """Return the price of output that is text, or may be images where nothing tells them apart."""
+    return rates.output if usage.image_output is not None else max(rates.output, rates.image_output)
+
+
 def _dearest_write(rates: Rates) -> NanoDollarsPerMillion:
-    """Return the price of a cache write, whose time to live no usage tells yet."""
+    """Return the price of a cache write whose time to live is long, or not told."""
     return max(rates.cache_write, rates.cache_write_1h)
 
 
@@ -251,7 +257,7 @@ def _dearest_input(rates: Rates, *, with_audio: bool) -> NanoDollarsPerMillion:
 
 
 def _dearest_output(rates: Rates, *, with_audio: bool) -> NanoDollarsPerMillion:
-    """Return the price of output: text or image, which no usage tells apart yet; audio if asked."""
+    """Return the price of output before it is known: text or image, and audio if asked."""
     text = max(rates.output, rates.image_output)
     return max(text, rates.audio_output) if with_audio else text
 

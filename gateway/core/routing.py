@@ -6,6 +6,7 @@ from hashlib import blake2b
 from itertools import accumulate
 
 import msgspec
+from msgspec import structs
 
 from gateway.core.ids import ModelName, Provider
 from gateway.core.pricing import Model, PriceBook
@@ -30,6 +31,8 @@ class Directory(msgspec.Struct, frozen=True):
     aliases: Mapping[str, tuple[WeightedModel, ...]]
     bare: Mapping[str, tuple[ModelName, ...]]
     fallbacks: Mapping[str, tuple[ModelName, ...]] = msgspec.field(default_factory=dict)
+    elsewhere: Mapping[Provider, str] = msgspec.field(default_factory=dict)
+    """The providers that speak another API than this directory's clients, and the path it is under."""
 
     def find(self, asked: str, sticky: str) -> Model | Refused:
         """Return the model that a name means; `sticky` (a run, else a call) picks among weights."""
@@ -78,7 +81,14 @@ class Directory(msgspec.Struct, frozen=True):
         return ModelName(asked)
 
     def _unpriced(self, name: ModelName) -> Refused:
-        provider = Provider(name.partition("/")[0])
+        provider = _seller(name)
+        if "/" in name and provider in self.elsewhere:
+            return Refused(
+                Code.MODEL_NOT_FOUND,
+                f"The provider {provider} speaks another API than this call does; send calls of its "
+                f"models under {self.elsewhere[provider]}.",
+                param="model",
+            )
         if "/" in name and provider in self.providers:
             return Refused(
                 Code.PRICE_UNKNOWN,
@@ -114,6 +124,38 @@ def directory(
         {name: tuple(models) for name, models in bare.items()},
         fallbacks or {},
     )
+
+
+def spoken(whole: Directory, elsewhere: Mapping[Provider, str]) -> Directory:
+    """Return what of a directory the clients of one API can use.
+
+    `elsewhere` are the providers that don't speak it, each with the path that its API is under here.
+    """
+    models = {
+        name: model for name, model in whole.book.models.items() if model.provider not in elsewhere
+    }
+    aliases = {
+        alias: tuple(target for target in targets if _seller(target.model) not in elsewhere)
+        for alias, targets in whole.aliases.items()
+    }
+    usable = {
+        alias: targets for alias, targets in aliases.items() if any(each.weight for each in targets)
+    }
+    fallbacks = {
+        alias: tuple(name for name in names if name in models)
+        for alias, names in whole.fallbacks.items()
+    }
+    found = directory(
+        structs.replace(whole.book, models=models),
+        whole.providers - elsewhere.keys(),
+        usable,
+        fallbacks,
+    )
+    return structs.replace(found, elsewhere=elsewhere)
+
+
+def _seller(name: ModelName) -> Provider:
+    return Provider(name.partition("/")[0])
 
 
 def pick(targets: tuple[WeightedModel, ...], sticky: str) -> ModelName:

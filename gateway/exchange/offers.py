@@ -9,7 +9,7 @@ import msgspec
 from gateway.core import pricing
 from gateway.core.calls import Asked
 from gateway.core.meter import Bound
-from gateway.core.money import NanoDollars
+from gateway.core.money import ZERO, NanoDollars
 from gateway.core.pricing import Model
 from gateway.core.refusal import Code, Refused
 
@@ -28,6 +28,8 @@ def offer(
 
     `counted` is the tokenizer's count of the request, where one was made.
     """
+    if asked.is_free:
+        return Offer(Bound(0, 0, ZERO), None)
     if not pricing.is_tier_priced(model, asked.tier):
         return Refused(
             Code.PRICE_UNKNOWN,

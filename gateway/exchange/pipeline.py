@@ -167,7 +167,7 @@ class Pipeline:
         body = await progress.client.body()
         if isinstance(body, Refused):
             return body
-        wanted = progress.call.dialect.read(progress.call.endpoint, body)
+        wanted = progress.call.dialect.read(progress.call.path, body)
         if isinstance(wanted, Refused):
             return wanted
         progress.wanted = wanted
@@ -181,7 +181,8 @@ class Pipeline:
                 "Every call here belongs to a run. Send the header x-gateway-run.",
                 param="x-gateway-run",
             )
-        directory, name = progress.standing.directory, progress.wanted.asked.model
+        standing, name = progress.standing, progress.wanted.asked.model
+        directory = standing.spoken[progress.call.dialect.name]
         model = directory.find(name, asked.run or progress.trace)
         if isinstance(model, Refused):
             return model
@@ -230,7 +231,8 @@ class Pipeline:
 
 def _listing(progress: Progress, one: str | None) -> bytes | Refused:
     """Return the listing of what the caller may use, or the entry of one name."""
-    directory, dialect = progress.standing.directory, progress.call.dialect
+    dialect = progress.call.dialect
+    directory = progress.standing.spoken[dialect.name]
     allowed = progress.caller.models
     if one is None:
         book = directory.book.models.values()

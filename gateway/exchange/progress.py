@@ -17,7 +17,7 @@ from gateway.core.traces import FailedAttempt
 from gateway.exchange.controls import Controls
 from gateway.exchange.offers import Offer
 from gateway.exchange.ports import Client, Instant, Keys
-from gateway.providers.adapter import Adapter, Dialect, Endpoint, Headers, Wanted
+from gateway.providers.adapter import Adapter, Dialect, Headers, Path, Wanted
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `secret` is the one credential it carried; `headers` have lower-case names.
     """
 
-    endpoint: Endpoint
+    path: Path
     dialect: Dialect
     secret: str | None
     headers: Headers
@@ -38,6 +38,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says of models and providers; replaced whole when it is reloaded."""
 
     directory: Directory
+    """All models. What a client may name is in the one of its dialect."""
+    spoken: Mapping[str, Directory]
     adapters: Mapping[Provider, Adapter]
     timeouts: Mapping[Provider, Timeouts]
     keys: Keys

@@ -37,7 +37,14 @@ from gateway.exchange import news
 from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
 from gateway.exchange.switchboard import Running, Switchboard
-from gateway.providers.adapter import Dialect, Headers, Piece, PreparedRequest, Wanted
+from gateway.providers.adapter import (
+    Dialect,
+    Headers,
+    Piece,
+    PreparedRequest,
+    StreamReader,
+    Wanted,
+)
 
 MOST_WHOLE_BYTES: Final = 32 * 1024 * 1024
 MOST_ERROR_BYTES: Final = 256 * 1024
@@ -90,6 +97,8 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     """Whether another model can be tried, so that a failure of this one is not told at once."""
     withheld: Withheld | None = None
     block: Cuttable | None = None
+    reader: StreamReader | None = None
+    """What reads the stream, once the provider began one."""
     ending: Ending | None = None
     status: int | None = None
     answered_at: float | None = None
@@ -159,8 +168,8 @@ class Relay:
                 await _deliver(owned, client, withheld)
             elif refused is not None and owned.status is None:
                 await _refuse(owned, client, refused)
-            elif refused is not None:
-                await client.send(owned.dialect.cut(refused), more=False)
+            elif refused is not None and owned.reader is not None:
+                await client.send(owned.reader.cut(refused), more=False)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
         try:
@@ -195,7 +204,7 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
     if response.status != 200:
         return await _pass_error(owned, response, client)
     is_asked = owned.wanted.asked.stream
-    streams = is_asked and _media_type(response.headers) == b"text/event-stream"
+    streams = is_asked and _media_type(response.headers) == owned.wanted.stream_type
     owned.meter.answered(streams=streams)
     if streams:
         return await _pass_stream(owned, response, client)
@@ -203,7 +212,7 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
 
 
 async def _pass_stream(owned: Owned, response: Response, client: Client) -> Ending:
-    reader = owned.dialect.stream(owned.wanted, hides_usage=owned.hides_usage)
+    reader = owned.reader = owned.dialect.stream(owned.wanted, hides_usage=owned.hides_usage)
     is_open = True
     while is_open and not owned.meter.is_finished:
         data = await response.read()
@@ -264,8 +273,9 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
 
 def _unquoted(owned: Owned, piece: Piece) -> bytes:
     """Return a piece to pass on: an error event that quotes what it must not becomes one of ours."""
-    if owned.meter.is_broken and Broken() in piece.events and _quotes(piece.relay, owned):
-        return owned.dialect.cut(_provider_error(owned, 200))
+    is_error = owned.meter.is_broken and Broken() in piece.events
+    if is_error and owned.reader is not None and _quotes(piece.relay, owned):
+        return owned.reader.cut(_provider_error(owned, 200))
     return piece.relay
 
 
@@ -287,7 +297,7 @@ async def _pass_whole(owned: Owned, response: Response, client: Client) -> Endin
     owned.upstream_ended_at = owned.monotonic()
     if body is None:
         return ProviderLost()
-    events = owned.dialect.whole(owned.wanted.endpoint, body)
+    events = owned.dialect.whole(owned.wanted, body, response.headers)
     if not events:
         return ProviderLost()
     for event in events:

@@ -182,11 +182,11 @@ class Sender:
             names_tier=adapter.host.has_tiers,
         )
         return adapter.host.request(
-            wanted.endpoint,
-            adapter.dialect.write(wanted, change),
+            wanted,
+            progress.call.dialect.write(wanted, change),
+            model=model.upstream_name,
             key=progress.standing.keys.key(model.provider),
             passed=progress.call.passed,
-            streams=wanted.asked.stream,
         )
 
     def _remaining(self, progress: Progress) -> int | None:

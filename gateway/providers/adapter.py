@@ -24,19 +24,54 @@ class Endpoint(StrEnum):
     """A metered path, by the name that traces and metrics use."""
 
     CHAT_COMPLETIONS = "chat/completions"
+    COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    RESPONSES_INPUT_TOKENS = "responses/input_tokens"
     EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    MESSAGES_COUNT_TOKENS = "messages/count_tokens"
+    GENERATE_CONTENT = "generateContent"
+    STREAM_GENERATE_CONTENT = "streamGenerateContent"
+    COUNT_TOKENS = "countTokens"
+    EMBED_CONTENT = "embedContent"
+    BATCH_EMBED_CONTENTS = "batchEmbedContents"
+    CONVERSE = "converse"
+    CONVERSE_STREAM = "converse-stream"
+    INVOKE = "invoke"
+    INVOKE_STREAM = "invoke-with-response-stream"
     MODELS = "models"
     """The listing, which the gateway answers itself."""
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request's path and query say of a call, decoded once and checked.
+
+    `model` is the name that the path asks for, None where the body does. `version` is the API's, as
+    the client wrote it (Gemini's `v1beta`, Azure's `api-version`), None where the API has none.
+    `is_array`: a stream is one JSON array and no server-sent events.
+    """
+
+    endpoint: Endpoint
+    model: str | None = None
+    version: str | None = None
+    is_array: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A request as its dialect read it. `fields` are the body's members, raw and in order."""
 
-    endpoint: Endpoint
+    path: Path
     asked: Asked
     fields: Mapping[str, msgspec.Raw]
-    wants_usage: bool
+    wants_usage: bool = False
     """Whether the client itself asked for the usage that a stream reports."""
+    stream_type: bytes = b"text/event-stream"
+    """The media type of the answer, if it is the stream that was asked for."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Which call this is."""
+        return self.path.endpoint
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +120,10 @@ class StreamReader(Protocol):
         """Return what was left when the body ended, a last frame without its blank line too."""
         ...
 
+    def cut(self, refused: Refused) -> bytes:
+        """Return what ends the stream early after all pieces so far: an error, never as if complete."""
+        ...
+
 
 class Dialect(Protocol):
     """One API's bodies."""
@@ -93,8 +132,8 @@ class Dialect(Protocol):
     passed: frozenset[bytes]
     """The client's headers that go on to the provider, in lower case."""
 
-    def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
-        """Return what a request body asks for, checked, or why it is refused. Never raises."""
+    def read(self, path: Path, body: bytes) -> Wanted | Refused:
+        """Return what a request asks for, checked, or why it is refused. Never raises."""
         ...
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
@@ -105,16 +144,15 @@ class Dialect(Protocol):
         """Return a reader of a streamed answer; it takes out usage that the client did not ask for."""
         ...
 
-    def whole(self, endpoint: Endpoint, body: bytes) -> Sequence[Event]:
-        """Return what a complete JSON answer says; `Broken` if it is an error in disguise."""
+    def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
+        """Return what a complete answer of status 200 says; `Broken` if it is an error in disguise.
+
+        Nothing where it is no answer of this API at all; `Opaque` where it says nothing of use.
+        """
         ...
 
     def refusal(self, refused: Refused) -> Answer:
         """Return a refusal as this dialect's SDKs expect it, so that each raises its own type."""
-        ...
-
-    def cut(self, refused: Refused) -> bytes:
-        """Return the event that ends a stream early, as an error and never as if complete."""
         ...
 
     def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
@@ -124,6 +162,13 @@ class Dialect(Protocol):
     def model(self, model: Model | str) -> bytes:
         """Return one entry of the listing: a model's, or that of an operator's name."""
         ...
+
+
+class Signing(msgspec.Struct, frozen=True):
+    """For what a request is to be signed, by AWS Signature Version 4, before it leaves."""
+
+    service: str
+    region: str
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +181,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
     target: bytes
     headers: Headers
     body: bytes
+    signing: Signing | None = None
 
 
 class Host(Protocol):
@@ -150,17 +196,20 @@ class Host(Protocol):
     """The field that certainly bounds this host's output, where a dialect has several."""
 
     def request(
-        self, endpoint: Endpoint, body: bytes, *, key: str | None, passed: Headers, streams: bool
+        self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request for an endpoint. `passed` are the client's headers that may go on."""
+        """Return the request of a call with the body that the dialect wrote.
+
+        `model` is the provider's own name for it; `passed` are the client's headers that may go on.
+        """
         ...
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """A provider: where it is, and what it speaks."""
+    """A provider: where it is, and the names of the dialects that it understands."""
 
     host: Host
-    dialect: Dialect
+    speaks: frozenset[str]
 
 
 STATUS: Final[Mapping[Code, int]] = {

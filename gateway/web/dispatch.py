@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Litestar
 
-from gateway.providers.catalog import Elsewhere, route
+from gateway.providers.routes import Elsewhere, route
 from gateway.web.proxy import Proxy, Receive, Scope, Send
 
 
@@ -21,7 +21,7 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        routed = route(scope["method"], scope["raw_path"])
+        routed = route(scope["method"], scope["raw_path"], scope["query_string"])
         if isinstance(routed, Elsewhere):
             await self._admin(scope, receive, send)
         else:

@@ -11,18 +11,18 @@ from urllib.parse import parse_qsl
 from gateway.core.refusal import Code, Refused
 from gateway.exchange.pipeline import Pipeline, Reporter
 from gateway.exchange.progress import Call
-from gateway.providers.adapter import Dialect, Endpoint, Headers
-from gateway.providers.catalog import Listing, Metered, Unserved
+from gateway.providers.adapter import Dialect, Endpoint, Headers, Path
+from gateway.providers.paths import Listing, Metered, Routed, Unserved
 from gateway.web.guard import WHEN_GONE
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Served = Metered | Listing | Unserved
 
 MOST_BODY_BYTES: Final = 32 * 1024 * 1024
 _MOST_DISCARDED_BYTES: Final = 64 * 1024 * 1024
 """A body that is too large is read and thrown away up to here, so that its sender hears why."""
+_MODELS: Final = Path(endpoint=Endpoint.MODELS)
 _CREDENTIALS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
@@ -104,14 +104,14 @@ class Proxy:
         self._pipeline = pipeline
         self._reporter = reporter
 
-    async def serve(self, routed: Served, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of a path that is a provider API's."""
         client = AsgiClient(scope, receive, send)
         match routed:
-            case Metered(endpoint, dialect):
-                await self._pipeline.run(_call(scope, dialect, endpoint), client)
+            case Metered(path, dialect):
+                await self._pipeline.run(_call(scope, dialect, path), client)
             case Listing(dialect, one):
-                await self._pipeline.models(_call(scope, dialect, Endpoint.MODELS), client, one)
+                await self._pipeline.models(_call(scope, dialect, _MODELS), client, one)
             case Unserved(refused, dialect, allow):
                 self._reporter.refused(refused.code)
                 answer = dialect.refusal(refused)
@@ -124,10 +124,10 @@ class Proxy:
                 assert_never(routed)
 
 
-def _call(scope: Scope, dialect: Dialect, endpoint: Endpoint) -> Call:
+def _call(scope: Scope, dialect: Dialect, path: Path) -> Call:
     headers: Headers = scope["headers"]
     return Call(
-        endpoint=endpoint,
+        path=path,
         dialect=dialect,
         secret=credential(headers, scope["query_string"]),
         headers=headers,

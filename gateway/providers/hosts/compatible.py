@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
-from gateway.providers.adapter import Endpoint, Headers, PreparedRequest
+from gateway.providers.adapter import Headers, PreparedRequest, Wanted
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -41,13 +41,15 @@ class CompatibleHost:
         self._scheme, self._host, self._port, self._path = _place(provider, base_url)
 
     def request(
-        self, endpoint: Endpoint, body: bytes, *, key: str | None, passed: Headers, streams: bool
+        self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request for an endpoint.
+        """Return the request of a call.
 
         The answer is asked for uncompressed, since it is read along. `host` and `content-length`
         are the HTTP client's to add.
         """
+        del model  # the body names it
+        streams = wanted.asked.stream
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if streams else b"application/json"),
@@ -61,7 +63,7 @@ class CompatibleHost:
             scheme=self._scheme,
             host=self._host,
             port=self._port,
-            target=f"{self._path}/{endpoint}".encode(),
+            target=f"{self._path}/{wanted.endpoint}".encode(),
             headers=headers,
             body=body,
         )

@@ -22,8 +22,9 @@ from gateway.exchange.progress import Call, Standing
 from gateway.exchange.purse import Purse, Terms
 from gateway.exchange.relay import Relay
 from gateway.exchange.switchboard import Switchboard
-from gateway.providers.adapter import Endpoint
-from gateway.providers.catalog import OPENAI, adapter
+from gateway.providers.adapter import Endpoint, Path
+from gateway.providers.catalog import adapter
+from gateway.providers.routes import OPENAI
 from tests.fakes import (
     FakeCallers,
     FakeClient,
@@ -121,14 +122,16 @@ class World:
         models = [model, *fallbacks]
         book = PriceBook("prices-1", {each.name: each for each in models})
         aliases = {"fast": (WeightedModel(model.name, 1),)} if fallbacks else {}
+        names = directory(
+            book,
+            [each.provider for each in models],
+            aliases,
+            {"fast": tuple(each.name for each in fallbacks)},
+        )
         self.pipeline = Pipeline(
             standing=Standing(
-                directory=directory(
-                    book,
-                    [each.provider for each in models],
-                    aliases,
-                    {"fast": tuple(each.name for each in fallbacks)},
-                ),
+                directory=names,
+                spoken={"openai": names},
                 adapters={
                     each.provider: adapter(
                         each.provider, "openai", f"https://{each.provider}.test/v1"
@@ -199,7 +202,7 @@ class World:
 
 def call(headers: Sequence[tuple[bytes, bytes]] = (), secret: str | None = TOKEN) -> Call:
     return Call(
-        endpoint=Endpoint.CHAT_COMPLETIONS,
+        path=Path(endpoint=Endpoint.CHAT_COMPLETIONS),
         dialect=OPENAI,
         secret=secret,
         headers=list(headers),

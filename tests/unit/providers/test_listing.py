@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.core.refusal import Code
-from gateway.providers.catalog import OPENAI, Listing, Unserved, route
+from gateway.providers.paths import Listing, Unserved
+from gateway.providers.routes import OPENAI, route
 
 
 @pytest.mark.parametrize(
@@ -16,15 +17,15 @@ from gateway.providers.catalog import OPENAI, Listing, Unserved, route
     ],
 )
 def test_a_name_is_decoded_once_and_looked_up(path: bytes, name: str):
-    assert route("GET", path) == Listing(OPENAI, name)
+    assert route("GET", path, b"") == Listing(OPENAI, name)
 
 
 @pytest.mark.parametrize("path", [b"/v1/models/", b"/v1/models/%ff"])
 def test_what_is_no_name_is_not_served(path: bytes):
-    found = route("GET", path)
+    found = route("GET", path, b"")
     assert isinstance(found, Unserved)
     assert found.refused.code is Code.ENDPOINT_NOT_METERED
 
 
 def test_a_model_is_not_deleted_here():
-    assert isinstance(route("DELETE", b"/v1/models/gpt-4o"), Unserved)
+    assert isinstance(route("DELETE", b"/v1/models/gpt-4o", b""), Unserved)

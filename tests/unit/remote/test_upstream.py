@@ -9,7 +9,7 @@ import pytest
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider
 from gateway.errors import UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
-from gateway.providers.adapter import Endpoint, PreparedRequest
+from gateway.providers.adapter import PreparedRequest
 from gateway.providers.hosts.sandbox import SandboxHost
 from gateway.remote.decoding import Body
 from gateway.remote.http1 import Http1Client, PoolLimits
@@ -21,6 +21,7 @@ from gateway.remote.upstream import (
     connections,
     stock_client,
 )
+from tests.unit.providers.asking import wanted
 from tests.unit.remote.scripted import Peer, Script, Server, until
 
 PATIENT = Timeouts(2.0, 2.0, 2.0, 10.0)
@@ -245,7 +246,7 @@ async def test_the_sandbox_answers_without_a_network():
     way = Way(is_stock=False)
     host = SandboxHost(Provider("sandbox"))
     asked = b'{"model":"echo","messages":[{"role":"user","content":"hello you"}]}'
-    request = host.request(Endpoint.CHAT_COMPLETIONS, asked, key=None, passed=(), streams=False)
+    request = host.request(wanted(), asked, model="echo", key=None, passed=())
     body = await way.providers.open(request, PATIENT, way.note)
     answer = await body.read()
     assert body.status == 200

@@ -5,21 +5,16 @@ other hosts do differently is said where it matters.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
 from gateway.core.refusal import Code, Refused
-from gateway.providers.adapter import Answer, Change, Endpoint, Wanted
-from gateway.providers.dialects.chat_completions import (
-    answers,
-    embeddings,
-    refusals,
-    request,
-    rewrite,
-    strict_json,
-)
+from gateway.providers import openai_refusals as refusals, strict_json
+from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
+from gateway.providers.dialects.chat_completions import answers, embeddings, request, rewrite
 from gateway.providers.dialects.chat_completions.streams import ChatStream
+from gateway.providers.fields import invalid
 
 _PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
 """None that names a client, a key or a place."""
@@ -28,23 +23,24 @@ _PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
 class ChatCompletions:
     """The dialect. It keeps nothing between calls."""
 
-    name = "openai"
     passed = _PASSED
 
-    def read(self, endpoint: Endpoint, body: bytes) -> Wanted | Refused:
+    def __init__(self, name: str) -> None:
+        """Take the name under which calls are recorded: Azure's clients speak the same."""
+        self.name = name
+
+    def read(self, path: Path, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
         found = strict_json.read(body)
         if isinstance(found, strict_json.Malformed):
-            return request.invalid(None, f"The body can't be used: {found.reason}.")
-        match endpoint:
+            return invalid(None, f"The body can't be used: {found.reason}.")
+        match path.endpoint:
             case Endpoint.CHAT_COMPLETIONS:
-                return request.read(found)
+                return request.read(path, found)
             case Endpoint.EMBEDDINGS:
-                return embeddings.read(found)
-            case Endpoint.MODELS:
-                return Refused(Code.ENDPOINT_NOT_METERED, "The listing of models takes no body.")
+                return embeddings.read(path, found)
             case _:
-                assert_never(endpoint)
+                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""
@@ -54,17 +50,14 @@ class ChatCompletions:
         """Return a reader of the streamed answer."""
         return ChatStream(choices=wanted.asked.choices, hides_usage=hides_usage)
 
-    def whole(self, endpoint: Endpoint, body: bytes) -> Sequence[Event]:
+    def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
         """Return what a complete answer says; nothing where it is not this API's answer at all."""
-        return answers.whole(body, makes_output=endpoint is Endpoint.CHAT_COMPLETIONS)
+        del headers
+        return answers.whole(body, makes_output=wanted.asked.makes_output)
 
     def refusal(self, refused: Refused) -> Answer:
         """Return a refusal for OpenAI's SDKs."""
         return refusals.refusal(refused)
-
-    def cut(self, refused: Refused) -> bytes:
-        """Return the error event that ends a stream early."""
-        return refusals.cut(refused)
 
     def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
         """Return the listing of models and operators' names."""

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.core.events import Broken, Delta, Event, Served, Usage
 from gateway.providers.dialects.chat_completions import accounts
-from gateway.providers.dialects.chat_completions.strict_json import has_duplicates
+from gateway.providers.strict_json import has_duplicates
 
 MOST_LABEL: Final = 256
 """Characters of a model's or tier's name; a longer one is not taken for a name."""

@@ -7,14 +7,10 @@ import msgspec
 
 from gateway.core.calls import Asked
 from gateway.core.refusal import Refused
-from gateway.providers.adapter import Endpoint, Wanted
-from gateway.providers.dialects.chat_completions.request import (
-    Values,
-    check_model,
-    check_overrides,
-    invalid,
-)
-from gateway.providers.dialects.chat_completions.strict_json import Body
+from gateway.providers.adapter import Path, Wanted
+from gateway.providers.dialects.chat_completions.request import check_overrides
+from gateway.providers.fields import Values, check_model, invalid
+from gateway.providers.strict_json import Body
 
 
 class _Input(msgspec.Struct, frozen=True):
@@ -25,18 +21,18 @@ class _Input(msgspec.Struct, frozen=True):
     is_hidden: bool = False
 
 
-def read(body: Body) -> Wanted | Refused:
+def read(path: Path, body: Body) -> Wanted | Refused:
     """Return what an embeddings request asks for, or the first thing that is wrong with it."""
-    for check in _CHECKS:
+    for check in _CHECKS if path.model is None else _CHECKS[1:]:
         refused = check(body.values)
         if refused is not None:
             return refused
     found = _input(body.values["input"])
     digits = len(bytes(body.members["input"])) if found.token_ids else 0
     return Wanted(
-        endpoint=Endpoint.EMBEDDINGS,
+        path=path,
         asked=Asked(
-            model=body.values["model"],
+            model=path.model or body.values["model"],
             prompts=found.prompts,
             text_bytes=max(0, body.text_bytes - digits),
             token_ids=found.token_ids,
@@ -44,7 +40,6 @@ def read(body: Body) -> Wanted | Refused:
             makes_output=False,
         ),
         fields=body.members,
-        wants_usage=False,
     )
 
 

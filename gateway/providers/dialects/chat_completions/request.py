@@ -11,15 +11,20 @@ from typing import Any, Final
 
 from gateway.core.calls import Asked
 from gateway.core.refusal import Code, Refused
-from gateway.providers.adapter import Endpoint, Wanted
-from gateway.providers.dialects.chat_completions.strict_json import Body, countable
-
-Values = Mapping[str, Any]
-
-MOST_TOKENS: Final = 10**7
-MOST_CHOICES: Final = 128
-MOST_NAME: Final = 256
-MOST_TIER: Final = 64
+from gateway.providers.adapter import Path, Wanted
+from gateway.providers.fields import (
+    MOST_CHOICES,
+    MOST_TOKENS,
+    Values,
+    check_model,
+    check_number,
+    check_tier,
+    invalid,
+    is_flag,
+    is_list_of_objects,
+    unbounded,
+)
+from gateway.providers.strict_json import Body, countable
 
 CEILINGS: Final = ("max_completion_tokens", "max_tokens")
 """The fields that bound the output of one choice: today's name, and the one it had before."""
@@ -88,9 +93,9 @@ MESSAGE_FIELDS: Final = frozenset(
 PART_FIELDS: Final = frozenset({"cache_control", "refusal", "text", "type"})
 
 
-def read(body: Body) -> Wanted | Refused:
+def read(path: Path, body: Body) -> Wanted | Refused:
     """Return what a chat request asks for, or the first thing that is wrong with it."""
-    for check in _CHECKS:
+    for check in _CHECKS if path.model is None else _CHECKS[1:]:
         refused = check(body.values)
         if refused is not None:
             return refused
@@ -98,9 +103,9 @@ def read(body: Body) -> Wanted | Refused:
     is_stream = values.get("stream") is True
     options = values.get("stream_options") or {}
     return Wanted(
-        endpoint=Endpoint.CHAT_COMPLETIONS,
+        path=path,
         asked=Asked(
-            model=values["model"],
+            model=path.model or values["model"],
             stream=is_stream,
             output_tokens=_output_tokens(values),
             choices=max(values.get("n") or 1, values.get("best_of") or 1),
@@ -117,19 +122,6 @@ def read(body: Body) -> Wanted | Refused:
     )
 
 
-def invalid(param: str | None, message: str) -> Refused:
-    """Return the refusal of a request that is wrong in itself."""
-    return Refused(Code.INVALID_REQUEST, message, param=param)
-
-
-def check_model(values: Values) -> Refused | None:
-    """Refuse a model that is not a name: 1 to 256 printable characters."""
-    model = values.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= MOST_NAME or not model.isprintable():
-        return invalid("model", f"model must be a text of 1 to {MOST_NAME} printable characters.")
-    return None
-
-
 def check_overrides(values: Values) -> Refused | None:
     """Refuse fields that would choose another place, key, model or price than the gateway's."""
     if OVERRIDES.isdisjoint(values):
@@ -140,20 +132,16 @@ def check_overrides(values: Values) -> Refused | None:
 
 def check_stream(values: Values) -> Refused | None:
     """Refuse a `stream` that is not true, false or null, and options that are not an object."""
-    if not _is_flag(values.get("stream")):
+    if not is_flag(values.get("stream")):
         return invalid("stream", "stream must be true or false.")
     options = values.get("stream_options")
     if options is None:
         return None
     if not isinstance(options, dict):
         return invalid("stream_options", "stream_options must be an object.")
-    if not _is_flag(options.get("include_usage")):
+    if not is_flag(options.get("include_usage")):
         return invalid("stream_options", "stream_options.include_usage must be true or false.")
     return None
-
-
-def _is_flag(value: object) -> bool:
-    return value is None or isinstance(value, bool)
 
 
 def _check_unbounded(values: Values) -> Refused | None:
@@ -162,36 +150,17 @@ def _check_unbounded(values: Values) -> Refused | None:
     for name, why in UNBOUNDED.items():
         value = values.get(name)
         if value is not None and value is not False:
-            message = f"The cost of {name} can't be bounded: {why}. Remove it."
-            return Refused(Code.BOUND_UNKNOWN, message, param=name)
+            return unbounded(name, why)
     return None
 
 
 def _check_numbers(values: Values) -> Refused | None:
-    for name, most in _NUMBERS.items():
-        value = values.get(name)
-        # A bool is an int to Python, and 1e2 may be one to a provider: only digits are digits.
-        if value is not None and not (type(value) is int and 1 <= value <= most):
-            found = f", not {value}" if _is_short_number(value) else ""
-            return invalid(name, f"{name} must be a whole number from 1 to {most:,}{found}.")
-    return None
-
-
-def _is_short_number(value: object) -> bool:
-    return type(value) in {int, float} and abs(value) <= 10**18  # type: ignore[arg-type]
-
-
-def _check_tier(values: Values) -> Refused | None:
-    tier = values.get("service_tier")
-    if tier is None or (
-        isinstance(tier, str) and 0 < len(tier) <= MOST_TIER and tier.isprintable()
-    ):
-        return None
-    return invalid("service_tier", f"service_tier must be a text of 1 to {MOST_TIER} characters.")
+    checked = (check_number(values, name, most) for name, most in _NUMBERS.items())
+    return next(filter(None, checked), None)
 
 
 def _check_messages(values: Values) -> Refused | None:
-    if _is_list_of_objects(values.get("messages")):
+    if is_list_of_objects(values.get("messages")):
         return None
     return invalid("messages", "messages must be an array of objects.")
 
@@ -199,7 +168,7 @@ def _check_messages(values: Values) -> Refused | None:
 def _check_tools(values: Values) -> Refused | None:
     for name in ("tools", "functions"):
         tools = values.get(name)
-        if tools is not None and not _is_list_of_objects(tools):
+        if tools is not None and not is_list_of_objects(tools):
             return invalid(name, f"{name} must be an array of objects.")
     for tool in values.get("tools") or ():
         if tool.get("type", "function") not in _TOOL_TYPES:
@@ -217,10 +186,6 @@ def _check_modalities(values: Values) -> Refused | None:
     if modalities is None or isinstance(modalities, list):
         return None
     return invalid("modalities", "modalities must be an array of texts.")
-
-
-def _is_list_of_objects(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _output_tokens(values: Values) -> int | None:
@@ -275,7 +240,7 @@ _CHECKS: Final[tuple[Callable[[Values], Refused | None], ...]] = (
     check_stream,
     _check_unbounded,
     _check_numbers,
-    _check_tier,
+    check_tier,
     _check_messages,
     _check_tools,
     _check_modalities,

@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 
 from gateway.core.events import Broken, Delta, Event, Finished, Opaque, Served
+from gateway.core.refusal import Refused
+from gateway.providers import openai_refusals
 from gateway.providers.adapter import Piece
 from gateway.providers.dialects.chat_completions import answers
 from gateway.providers.dialects.chat_completions.answers import Answer
@@ -63,6 +65,10 @@ class ChatStream:
             return [Piece(b"", piece.events) for piece in pieces]
         self._is_over = True
         return [*pieces, Piece(b"", _FINISHED)]
+
+    def cut(self, refused: Refused) -> bytes:
+        """Return the error event that ends the stream early."""
+        return openai_refusals.cut(refused)
 
     def _is_finished(self) -> bool:
         return self._is_over

@@ -11,7 +11,7 @@ It is pure: what it answers, and after how long, is a value. Whoever sends reque
 from typing import Final
 
 from gateway.core.ids import Provider
-from gateway.providers.adapter import Endpoint, Headers, PreparedRequest
+from gateway.providers.adapter import Endpoint, Headers, PreparedRequest, Wanted
 from gateway.providers.hosts.sandbox import chat, embeddings
 from gateway.providers.hosts.sandbox.scripts import Script, refusal
 
@@ -31,20 +31,20 @@ class SandboxHost:
 
     def request(
         self,
-        endpoint: Endpoint,
+        wanted: Wanted,
         body: bytes,
         *,
+        model: str,  # noqa: ARG002  # the body says it
         key: str | None,  # noqa: ARG002  # it takes none
         passed: Headers,
-        streams: bool,  # noqa: ARG002  # the body says so
     ) -> PreparedRequest:
-        """Return the request for an endpoint."""
+        """Return the request of a call."""
         return PreparedRequest(
             method=b"POST",
             scheme=SCHEME,
             host=SCHEME,
             port=0,
-            target=f"/{endpoint}".encode(),
+            target=f"/{wanted.endpoint}".encode(),
             headers=[(b"content-type", b"application/json"), *passed],
             body=body,
         )

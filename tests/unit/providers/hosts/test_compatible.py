@@ -4,8 +4,9 @@ import pytest
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
-from gateway.providers.adapter import Endpoint, PreparedRequest
+from gateway.providers.adapter import PreparedRequest
 from gateway.providers.hosts.compatible import CompatibleHost, Quirks
+from tests.unit.providers.asking import wanted
 
 NAME = Provider("groq")
 
@@ -13,7 +14,7 @@ NAME = Provider("groq")
 def request(base_url: str, *, key: str | None = "k-1", streams: bool = False) -> PreparedRequest:
     host = CompatibleHost(NAME, base_url, Quirks())
     passed = [(b"user-agent", b"u")]
-    return host.request(Endpoint.CHAT_COMPLETIONS, b"{}", key=key, passed=passed, streams=streams)
+    return host.request(wanted(stream=streams), b"{}", model="m", key=key, passed=passed)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from gateway.providers.dialects.chat_completions import ChatCompletions
 from gateway.providers.dialects.chat_completions.streams import ChatStream
 from gateway.providers.hosts import sandbox
 from gateway.providers.hosts.sandbox.scripts import MOST_OUTPUT_TOKENS, Part, Script
+from tests.unit.providers.asking import wanted
 
 HOST = sandbox.SandboxHost(Provider("sandbox"))
 CALLS = [Endpoint.CHAT_COMPLETIONS, Endpoint.EMBEDDINGS]
@@ -25,7 +26,7 @@ TEXT = "Hello there,\n general  é"
 
 
 def prepared(body: bytes, endpoint: Endpoint = Endpoint.CHAT_COMPLETIONS) -> PreparedRequest:
-    return HOST.request(endpoint, body, key=None, passed=[], streams=False)
+    return HOST.request(wanted(endpoint), body, model="echo", key=None, passed=[])
 
 
 def performed(endpoint: Endpoint, **fields: object) -> tuple[Script, list[Part]]:
@@ -243,7 +244,7 @@ def test_the_gateways_own_dialect_hears_what_the_sandbox_says(
     said = "".join(one.text for one in events if isinstance(one, Delta))
     (usage,) = (one for one in events if isinstance(one, Usage))
     _, (once,) = chat(text, **fields)
-    told = ChatCompletions().whole(Endpoint.CHAT_COMPLETIONS, once.data)
+    told = ChatCompletions("openai").whole(wanted(), once.data, ())
     assert events[-1] == Finished()
     assert usage in told
     assert len(said.encode()) <= 2 * usage.output

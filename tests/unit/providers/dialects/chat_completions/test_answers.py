@@ -9,12 +9,14 @@ from hypothesis import given, strategies as st
 from gateway.core.events import Broken, Delta, Event, Served, Usage
 from gateway.providers.adapter import Endpoint
 from gateway.providers.dialects.chat_completions import ChatCompletions
+from tests.unit.providers.asking import wanted
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 
 def whole(document: bytes, endpoint: Endpoint = Endpoint.CHAT_COMPLETIONS) -> list[Event]:
-    return list(ChatCompletions().whole(endpoint, document))
+    asked = wanted(endpoint, makes_output=endpoint is not Endpoint.EMBEDDINGS)
+    return list(ChatCompletions("openai").whole(asked, document, ()))
 
 
 def answer(message: object, **fields: object) -> bytes:

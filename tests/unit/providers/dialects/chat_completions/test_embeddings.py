@@ -5,14 +5,16 @@ import json
 import pytest
 
 from gateway.core.refusal import Code, Refused
-from gateway.providers.adapter import Endpoint, Wanted
+from gateway.providers.adapter import Endpoint, Path, Wanted
 from gateway.providers.dialects.chat_completions import ChatCompletions
 
-DIALECT = ChatCompletions()
+DIALECT = ChatCompletions("openai")
 
 
 def read(**fields: object) -> Wanted | Refused:
-    return DIALECT.read(Endpoint.EMBEDDINGS, json.dumps({"model": "e"} | fields).encode())
+    return DIALECT.read(
+        Path(endpoint=Endpoint.EMBEDDINGS), json.dumps({"model": "e"} | fields).encode()
+    )
 
 
 def wanted(**fields: object) -> Wanted:
@@ -69,6 +71,6 @@ def test_a_place_is_not_the_requests_to_choose():
 
 
 def test_the_listing_is_not_read():
-    found = DIALECT.read(Endpoint.MODELS, b'{"model":"e","messages":[]}')
+    found = DIALECT.read(Path(endpoint=Endpoint.MODELS), b'{"model":"e","messages":[]}')
     assert isinstance(found, Refused)
     assert found.code is Code.ENDPOINT_NOT_METERED

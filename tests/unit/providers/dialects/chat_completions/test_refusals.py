@@ -9,8 +9,9 @@ from gateway.core.pricing import Model, Vocabulary
 from gateway.core.refusal import Code, Refused
 from gateway.providers.adapter import STATUS
 from gateway.providers.dialects.chat_completions import ChatCompletions
+from tests.unit.providers.asking import wanted
 
-DIALECT = ChatCompletions()
+DIALECT = ChatCompletions("openai")
 
 
 @pytest.mark.parametrize("code", Code)
@@ -70,7 +71,7 @@ def test_a_bad_key_is_challenged_and_a_large_body_ends_the_connection():
 
 def test_a_cut_is_one_error_event_and_no_end():
     refused = Refused(Code.KILL_SWITCH, 'Stopped:\nthe "switch" is on.')
-    cut = DIALECT.cut(refused)
+    cut = DIALECT.stream(wanted(stream=True), hides_usage=False).cut(refused)
     assert cut.startswith(b"data: {")
     assert cut.endswith(b"}\n\n")
     assert cut.count(b"\n") == 2

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gateway.core.refusal import Code, Refused
-from gateway.providers.adapter import Endpoint, Wanted
+from gateway.providers.adapter import Endpoint, Path, Wanted
 from gateway.providers.dialects.chat_completions import ChatCompletions
 from gateway.providers.dialects.chat_completions.request import OVERRIDES, UNBOUNDED
 
-DIALECT = ChatCompletions()
+DIALECT = ChatCompletions("openai")
 MESSAGES = [{"role": "user", "content": "Hello"}]
 ODD = st.one_of(
     st.none(),
@@ -33,7 +33,7 @@ FIELDS = st.sampled_from(
 
 def read(**fields: object) -> Wanted | Refused:
     body = {"model": "gpt-5-mini", "messages": MESSAGES} | fields
-    return DIALECT.read(Endpoint.CHAT_COMPLETIONS, json.dumps(body).encode())
+    return DIALECT.read(Path(endpoint=Endpoint.CHAT_COMPLETIONS), json.dumps(body).encode())
 
 
 def wanted(**fields: object) -> Wanted:
@@ -50,13 +50,13 @@ def refused(**fields: object) -> Refused:
 
 @given(st.dictionaries(FIELDS, ODD), st.sampled_from(Endpoint))
 def test_no_json_makes_it_raise(body: dict[str, Any], endpoint: Endpoint):
-    found = DIALECT.read(endpoint, json.dumps(body).encode())
+    found = DIALECT.read(Path(endpoint=endpoint), json.dumps(body).encode())
     assert isinstance(found, Wanted | Refused)
 
 
 @given(st.binary(max_size=80), st.sampled_from(Endpoint))
 def test_no_bytes_make_it_raise(body: bytes, endpoint: Endpoint):
-    assert isinstance(DIALECT.read(endpoint, body), Refused)
+    assert isinstance(DIALECT.read(Path(endpoint=endpoint), body), Refused)
 
 
 def test_a_plain_request_asks_for_what_it_says():
@@ -114,7 +114,7 @@ def test_numbers_end_at_their_limits():
 
 def test_an_exponent_is_not_a_whole_number():
     body = b'{"model":"m","messages":[],"max_tokens":1e2}'
-    assert isinstance(DIALECT.read(Endpoint.CHAT_COMPLETIONS, body), Refused)
+    assert isinstance(DIALECT.read(Path(endpoint=Endpoint.CHAT_COMPLETIONS), body), Refused)
 
 
 @pytest.mark.parametrize("value", ["true", 1, 0, [], {}])
@@ -272,6 +272,6 @@ def test_a_refusal_quotes_nothing_of_the_body():
     for one in fields:
         assert canary not in refused(**one).message
     twice = f'{{"{canary}":1,"{canary}":2}}'.encode()
-    found = DIALECT.read(Endpoint.CHAT_COMPLETIONS, twice)
+    found = DIALECT.read(Path(endpoint=Endpoint.CHAT_COMPLETIONS), twice)
     assert isinstance(found, Refused)
     assert canary not in found.message

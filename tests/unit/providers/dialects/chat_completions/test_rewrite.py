@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec import structs
 
-from gateway.providers.adapter import Change, Endpoint, Wanted
+from gateway.providers.adapter import Change, Endpoint, Path, Wanted
 from gateway.providers.dialects.chat_completions import ChatCompletions
 
-DIALECT = ChatCompletions()
+DIALECT = ChatCompletions("openai")
 UNCHANGED = Change(model="m", output_tokens=None, reports_usage=False, names_tier=False)
 
 
 def wanted(body: bytes) -> Wanted:
-    found = DIALECT.read(Endpoint.CHAT_COMPLETIONS, body)
+    found = DIALECT.read(Path(endpoint=Endpoint.CHAT_COMPLETIONS), body)
     assert isinstance(found, Wanted), found
     return found
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gateway.core.tokens import countable_bytes
-from gateway.providers.dialects.chat_completions.strict_json import (
+from gateway.providers.strict_json import (
     MOST_CONTAINERS,
     MOST_NESTED,
     Body,

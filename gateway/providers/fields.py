@@ -1,0 +1,80 @@
+"""Checks that the requests of several dialects share, and how a bad field is refused.
+
+Refusals name the field and what is allowed, and quote nothing of the request but a number.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.core.refusal import Code, Refused
+
+Values = Mapping[str, Any]
+
+MOST_TOKENS: Final = 10**7
+MOST_CHOICES: Final = 128
+MOST_NAME: Final = 256
+MOST_TIER: Final = 64
+
+
+def invalid(param: str | None, message: str) -> Refused:
+    """Return the refusal of a request that is wrong in itself."""
+    return Refused(Code.INVALID_REQUEST, message, param=param)
+
+
+def unbounded(param: str, why: str) -> Refused:
+    """Return the refusal of a field whose cost no bound covers, and why."""
+    message = f"The cost of {param} can't be bounded: {why}. Remove it."
+    return Refused(Code.BOUND_UNKNOWN, message, param=param)
+
+
+def check_model(values: Values) -> Refused | None:
+    """Refuse a model that is not a name: 1 to 256 printable characters."""
+    if is_name(values.get("model")):
+        return None
+    return invalid("model", f"model must be a text of 1 to {MOST_NAME} printable characters.")
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the name of a model."""
+    return isinstance(value, str) and 0 < len(value) <= MOST_NAME and value.isprintable()
+
+
+def is_flag(value: object) -> bool:
+    """Return whether a value is true, false or null."""
+    return value is None or isinstance(value, bool)
+
+
+def is_list_of_objects(value: object) -> bool:
+    """Return whether a value is an array of nothing but objects."""
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def check_number(
+    values: Values, name: str, most: int, *, least: int = 1, shown: str | None = None
+) -> Refused | None:
+    """Refuse a field that is given, not null, and no whole number from `least` to `most`.
+
+    A bool is an int to Python, and 1e2 may be one to a provider: only digits are digits. `shown` is
+    the field's name in the refusal, where it is a part of another field.
+    """
+    value = values.get(name)
+    if value is None or (type(value) is int and least <= value <= most):
+        return None
+    shown = shown or name
+    found = f", not {value}" if is_short_number(value) else ""
+    return invalid(shown, f"{shown} must be a whole number from {least} to {most:,}{found}.")
+
+
+def is_short_number(value: object) -> bool:
+    """Return whether a value is a number that a refusal may quote."""
+    return type(value) in {int, float} and abs(value) <= 10**18  # type: ignore[arg-type]
+
+
+def check_tier(values: Values, name: str = "service_tier") -> Refused | None:
+    """Refuse a service tier that is not a text of 1 to 64 printable characters."""
+    tier = values.get(name)
+    if tier is None or (
+        isinstance(tier, str) and 0 < len(tier) <= MOST_TIER and tier.isprintable()
+    ):
+        return None
+    return invalid(name, f"{name} must be a text of 1 to {MOST_TIER} characters.")
