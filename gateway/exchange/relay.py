@@ -59,11 +59,13 @@ _KEPT: Final = frozenset(
         b"request-id",
         b"retry-after",
         b"retry-after-ms",
+        b"x-amzn-errortype",
+        b"x-amzn-requestid",
         b"x-request-id",
         b"x-should-retry",
     }
 )
-_KEPT_PREFIX: Final = b"x-ratelimit-"
+_KEPT_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _QUOTE: Final = 24
 """An error answer that shares so many bytes with the request is taken to quote its text."""
 _MOST_COMPARED: Final = 1 << 28
@@ -385,5 +387,5 @@ def _media_type(headers: Headers) -> bytes:
 
 def _kept(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [
-        (name, value) for name, value in headers if name in _KEPT or name.startswith(_KEPT_PREFIX)
+        (name, value) for name, value in headers if name in _KEPT or name.startswith(_KEPT_PREFIXES)
     ]
