@@ -1,27 +1,25 @@
 """What a start says to the person who started it. Secrets are in it once, and only here."""
 
-from typing import Final
+from collections.abc import Mapping
 
+from gateway.app import trying
 from gateway.config import Config
 from gateway.core.routing import Directory
 from gateway.store.installation import FirstStart
 
-_CHEAP: Final = ("openai/gpt-5-nano", "openai/gpt-4o-mini")
 
-
-def first(base_url: str, given: FirstStart, config: Config, models: Directory) -> list[str]:
+def first(
+    base_url: str, given: FirstStart, config: Config, spoken: Mapping[str, Directory]
+) -> list[str]:
     """Return the lines of a first start: where, the first token, the owner's link, a call to try."""
     site = base_url.removesuffix("/v1")
     token = given.client.secret.reveal()
-    content = '"messages": [{"role": "user", "content": "Hello"}]'
-    body = f'{{"model": "{to_try(config, models)}", {content}}}'
     return [
         *_where(base_url, config),
         f"Client token: {token}",
         f"Owner sign-in (once, within 30 minutes): {site}/console/sign-in/{given.owner_link.reveal()}",
         "Try it:",
-        f"  curl {base_url}/chat/completions -H 'Authorization: Bearer {token}' "
-        f"-H 'Content-Type: application/json' -d '{body}'",
+        f"  {trying.command(site, token, config, spoken)}",
     ]
 
 
@@ -36,13 +34,6 @@ def jobs_only() -> list[str]:
     return ["Jobs alone are done here: no calls are served."]
 
 
-def to_try(config: Config, models: Directory) -> str:
-    """Return a model that a first call can be made with: the sandbox's, the operator's, a cheap one."""
-    sandboxes = [f"{name}/echo" for name, one in config.providers.items() if one.is_sandbox]
-    chosen = [*sandboxes, *models.aliases, *config.prices, *_CHEAP, *models.book.models]
-    return next((name for name in chosen if models.is_priced(name)), "MODEL")
-
-
 def _where(base_url: str, config: Config) -> list[str]:
     lines = [f"Base URL: {base_url}"]
     others = [name for name, one in config.providers.items() if not one.is_sandbox]
@@ -54,7 +45,7 @@ def _where(base_url: str, config: Config) -> list[str]:
     return [
         *lines,
         "Provider: the built-in sandbox answers (no model, nothing is billed). "
-        "Set OPENAI_API_KEY, or providers: in the configuration, for a real one.",
+        "Set OPENAI_API_KEY (or ANTHROPIC_API_KEY, GEMINI_API_KEY), or providers: in the configuration, for a real one.",
     ]
 
 

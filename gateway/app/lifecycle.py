@@ -66,8 +66,8 @@ async def serve(
         parts = build(config, found.database, tables, journal, clock)
 
         async def on_serving(port: int | None, group: TaskGroup) -> None:
-            models = parts.pipeline.standing.directory
-            admin = await welcoming.welcome(port, config, models, ours, place, clock)
+            spoken = parts.pipeline.standing.spoken
+            admin = await welcoming.welcome(port, config, spoken, ours, place, clock)
             if admin is not None:
                 group.start_soon(welcoming.keep, place, admin)
             parts.telemetry.started(None if admin is None else f"{admin.url}/v1")

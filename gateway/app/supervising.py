@@ -52,7 +52,7 @@ async def serve(
     port = main[0].getsockname()[1] if main else None
     state_folder.open_folder(place.folder)
     pepper = local_files.pepper(place.folder, place.environ)
-    models = standing.standing(config, clock.utc().date()).directory
+    spoken = standing.standing(config, clock.utc().date()).spoken
     telemetry = Telemetry(__version__, _NO_MODELS, journal)
     async with opening.opened(config, place, journal, workers) as found:
         tables = stores(found.database, config, pepper, clock)
@@ -64,7 +64,7 @@ async def serve(
         ops = EdgeServer(OpsApp(CrewHealth(crew)), ports.ops, now=clock.utc)
 
         async def on_serving(group: TaskGroup) -> None:
-            admin = await welcoming.welcome(port, config, models, ours, place, clock)
+            admin = await welcoming.welcome(port, config, spoken, ours, place, clock)
             if admin is not None:
                 group.start_soon(welcoming.keep, place, admin)
             telemetry.started(None if admin is None else f"{admin.url}/v1")

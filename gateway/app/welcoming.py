@@ -1,5 +1,6 @@
 """Tells the person who started this, and the commands on this host, where the gateway is."""
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import anyio
@@ -21,7 +22,7 @@ _RETRY_S = 0.5
 async def welcome(
     port: int | None,
     config: Config,
-    models: Directory,
+    spoken: Mapping[str, Directory],
     found: Installed,
     place: Place,
     clock: SystemClock,
@@ -35,7 +36,7 @@ async def welcome(
     if port is not None:
         admin = await _told(base_url.removesuffix("/v1"), found, place, clock)
     if found.given is not None:
-        lines = banner.first(base_url, found.given, config, models)
+        lines = banner.first(base_url, found.given, config, spoken)
     else:
         lines = banner.jobs_only() if port is None else banner.again(base_url, config)
     print("\n".join(lines), flush=True)  # noqa: T201  # the one thing that goes to standard output

@@ -12,6 +12,7 @@ from typing import Final
 from gateway.config import document
 from gateway.config.checks import check
 from gateway.config.decoding import decode
+from gateway.config.offered import offered
 from gateway.config.reload import reloadable
 from gateway.config.schema import schema, schema_text
 from gateway.config.sections import Config
@@ -71,18 +72,13 @@ def _with_providers(tree: dict[str, Tree], environ: Mapping[str, str]) -> dict[s
 
     Without any the section is left out, and its default is the sandbox.
     """
-    if "providers" not in tree and environ.get("OPENAI_API_KEY"):
-        return tree | {"providers": {"openai": dict(_OPENAI)}}
+    found = {} if "providers" in tree else offered(environ)
+    if found:
+        return tree | {"providers": found}
     if tree.get("providers") == {}:
         return {key: value for key, value in tree.items() if key != "providers"}
     return tree
 
-
-_OPENAI: Final[Mapping[str, Tree]] = {
-    "dialect": "openai",
-    "base_url": "https://api.openai.com/v1",
-    "key": "${OPENAI_API_KEY}",
-}
 
 __all__ = [
     "DEFAULT_FILE",

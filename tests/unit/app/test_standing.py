@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from gateway.app import banner, standing
+from gateway.app import banner, standing, trying
 from gateway.config import parse
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Kill, KillScope, Limits, OnExcess
@@ -158,7 +158,8 @@ def test_a_sandbox_beside_real_providers_asks_for_none():
 )
 def test_the_call_to_try_names_a_model_that_is_priced(file: bytes, model: str):
     config = parse(file, {})
-    assert banner.to_try(config, standing.standing(config, TODAY).directory) == model
+    found = trying.to_try(config, standing.standing(config, TODAY).spoken)
+    assert found == ("openai", model)
 
 
 def test_a_later_start_says_how_to_get_a_token_and_a_link():

@@ -96,7 +96,7 @@ async def test_a_database_that_is_away_right_after_the_start_delays_the_banner_a
     store = _Unsteady()
     found = Installed(cast("InstallationStore", store), None)
     place = Place(tmp_path, {}, None)
-    models = directory(PriceBook("", {}), {}, {})
+    models = {"openai": directory(PriceBook("", {}), {}, {})}
     admin = await welcoming.welcome(1234, Config(), models, found, place, SystemClock())
     assert store.asked == 3
     assert admin == read_admin(tmp_path)
