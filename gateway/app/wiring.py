@@ -17,6 +17,7 @@ from gateway.exchange.counting import TokenCounter
 from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.reading import BodyReader
 from gateway.exchange.relay import Relay
 from gateway.exchange.switchboard import Switchboard
 from gateway.jobs.signals import Signals
@@ -160,6 +161,7 @@ def build(
         standing=now_standing,
         callers=tables.access,
         runs=tables.runs,
+        bodies=BodyReader(),
         counter=counter,
         clock=clock,
         board=board,

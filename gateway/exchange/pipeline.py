@@ -19,6 +19,7 @@ from gateway.exchange.holding import Holding
 from gateway.exchange.ports import Callers, Client, Clock, Counter, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
+from gateway.exchange.reading import BodyReader
 from gateway.exchange.relay import Relay
 from gateway.exchange.sending import Sender
 from gateway.exchange.switchboard import STOPPING, Switchboard
@@ -41,6 +42,7 @@ class Pipeline:
         standing: Standing,
         callers: Callers,
         runs: Runs,
+        bodies: BodyReader,
         counter: Counter,
         clock: Clock,
         board: Switchboard,
@@ -53,6 +55,7 @@ class Pipeline:
         self.is_draining = False
         self._callers = callers
         self._runs = runs
+        self._bodies = bodies
         self._clock = clock
         self._board = board
         self._purse = purse
@@ -167,7 +170,7 @@ class Pipeline:
         body = await progress.client.body()
         if isinstance(body, Refused):
             return body
-        wanted = progress.call.dialect.read(progress.call.path, body)
+        wanted = await self._bodies.read(progress.call.dialect, progress.call.path, body)
         if isinstance(wanted, Refused):
             return wanted
         progress.wanted = wanted

@@ -20,6 +20,7 @@ from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call, Standing
 from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.reading import BodyReader
 from gateway.exchange.relay import Relay
 from gateway.exchange.switchboard import Switchboard
 from gateway.providers.adapter import Endpoint, Path
@@ -144,6 +145,7 @@ class World:
             ),
             callers=self.callers,
             runs=self.runs,
+            bodies=BodyReader(),
             counter=FakeCounter(),
             clock=self.clock,
             board=self.board,
