@@ -1,8 +1,7 @@
 """What the gateway itself says to an OpenAI client: refusals, the end of a cut stream, the models.
 
-OpenAI's SDKs choose the exception by status, show only `error.message`, and retry 408, 409, 429 and
-5xx by themselves unless `x-should-retry` forbids it (openai 2.54 and 3.57, `_base_client.py`). A
-`retry-after` above 120 s would stop them from retrying at all, so none here is above 60 s.
+OpenAI's SDKs choose the exception by status and show only `error.message` (openai 2.54 and 3.57,
+`_base_client.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +10,10 @@ from typing import Final
 import msgspec
 
 from gateway.core.pricing import Model
-from gateway.core.refusal import Code, Refused
+from gateway.core.refusal import Refused
 from gateway.providers.adapter import STATUS, Answer
+from gateway.providers.refusal_headers import headers
 
-MOST_RETRY_AFTER_S: Final = 60
 SANDBOX: Final = "sandbox"
 SANDBOX_OWNER: Final = "sandbox (built in, not a model)"
 ALIAS_OWNER: Final = "gateway (a name set by its operator)"
@@ -25,9 +24,6 @@ _TYPES: Final[Mapping[int, str]] = {
     403: "permission_error",
     429: "rate_limit_error",
 }
-_RETRIED: Final = frozenset({429, 502, 503})
-"""Where another try may help. After a 504 tokens may have been billed, so trying again is the client's choice."""
-_JSON: Final = (b"content-type", b"application/json")
 _CREATED: Final = 0
 """Nothing here knows when a model was made, and clients require the field."""
 
@@ -57,8 +53,7 @@ class _Listing(msgspec.Struct, frozen=True):
 
 def refusal(refused: Refused) -> Answer:
     """Return a refusal as a whole HTTP answer, without the headers that name the call."""
-    status = STATUS[refused.code]
-    return Answer(status, _headers(status, refused), _body(refused))
+    return Answer(STATUS[refused.code], headers(refused), _body(refused))
 
 
 def cut(refused: Refused) -> bytes:
@@ -92,20 +87,6 @@ def _body(refused: Refused) -> bytes:
 
 def _type(status: int) -> str:
     return _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-
-
-def _headers(status: int, refused: Refused) -> list[tuple[bytes, bytes]]:
-    headers = [_JSON]
-    if status not in _RETRIED:
-        headers.append((b"x-should-retry", b"false"))
-    elif status != STATUS[Code.UPSTREAM_ERROR]:
-        wait = min(max(refused.retry_after_s or 1, 1), MOST_RETRY_AFTER_S)
-        headers.append((b"retry-after", b"%d" % wait))
-    if status == STATUS[Code.TOKEN_INVALID]:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if status == STATUS[Code.BODY_TOO_LARGE]:
-        headers.append((b"connection", b"close"))
-    return headers
 
 
 _WRITER: Final = msgspec.json.Encoder()

@@ -3,17 +3,11 @@
 OpenAI itself is one of them. What hosts do differently is a value here, never a branch.
 """
 
-from collections.abc import Mapping
-from typing import Final
-from urllib.parse import urlsplit
-
 import msgspec
 
 from gateway.core.ids import Provider
-from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Headers, PreparedRequest, Wanted
-
-_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+from gateway.providers.places import place
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +32,7 @@ class CompatibleHost:
         self.reports_usage = quirks.reports_usage
         self.has_tiers = quirks.has_tiers
         self.ceiling_field = quirks.ceiling_field
-        self._scheme, self._host, self._port, self._path = _place(provider, base_url)
+        self._place = place(provider, base_url)
 
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
@@ -60,31 +54,10 @@ class CompatibleHost:
             headers.append((b"authorization", b"Bearer " + key.encode()))
         return PreparedRequest(
             method=b"POST",
-            scheme=self._scheme,
-            host=self._host,
-            port=self._port,
-            target=f"{self._path}/{wanted.endpoint}".encode(),
+            scheme=self._place.scheme,
+            host=self._place.host,
+            port=self._place.port,
+            target=f"{self._place.path}/{wanted.endpoint}".encode(),
             headers=headers,
             body=body,
         )
-
-
-def _place(provider: Provider, base_url: str) -> tuple[str, str, int, str]:
-    """Return scheme, host, port and path of a base URL, the path without its last slash."""
-    try:
-        url = urlsplit(base_url)
-        port = url.port
-    except ValueError:
-        raise _unusable(provider) from None
-    is_plain = not (url.query or url.fragment or url.username or url.password)
-    if url.scheme not in _PORTS or not url.hostname or not is_plain or not base_url.isascii():
-        raise _unusable(provider)
-    return url.scheme, url.hostname, port or _PORTS[url.scheme], url.path.rstrip("/")
-
-
-def _unusable(provider: Provider) -> ConfigurationInvalid:
-    """Return the failure. It does not quote the URL, which may hold a password."""
-    return ConfigurationInvalid(
-        f"The base URL of provider {provider} can't be used; "
-        "write http:// or https://, a host, perhaps a port and a path, and nothing else."
-    )

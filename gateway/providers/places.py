@@ -1,0 +1,47 @@
+"""Where a provider is, taken from its configured base URL once, at start."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.core.ids import Provider
+from gateway.errors import ConfigurationInvalid
+
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A base URL's parts. `path` is percent-encoded and has no last slash; it may be empty."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def place(provider: Provider, base_url: str) -> Place:
+    """Return the parts of a base URL.
+
+    Raises:
+        ConfigurationInvalid: it is not an http or https URL with a host, or holds more than a host,
+            port and path.
+    """
+    try:
+        url = urlsplit(base_url)
+        port = url.port
+    except ValueError:
+        raise _unusable(provider) from None
+    is_plain = not (url.query or url.fragment or url.username or url.password)
+    if url.scheme not in _PORTS or not url.hostname or not is_plain or not base_url.isascii():
+        raise _unusable(provider)
+    return Place(url.scheme, url.hostname, port or _PORTS[url.scheme], url.path.rstrip("/"))
+
+
+def _unusable(provider: Provider) -> ConfigurationInvalid:
+    """Return the failure. It does not quote the URL, which may hold a password."""
+    return ConfigurationInvalid(
+        f"The base URL of provider {provider} can't be used; "
+        "write http:// or https://, a host, perhaps a port and a path, and nothing else."
+    )
