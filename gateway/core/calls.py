@@ -6,7 +6,8 @@ import msgspec
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request's own figures, read by its dialect and trusted only where they were checked.
 
-    `output_tokens` is the request's own limit for one choice (None where it gives none), `choices`
+    `output_tokens` is the request's own limit for one choice (None where it gives none), below
+    `least_output_tokens` the provider would refuse it (a budget for thinking must fit in), `choices`
     how often that output may be produced (n, best_of, times the number of prompts), `prompts` how
     often the input is read. `text_bytes` is the UTF-8 size of the body without JSON escapes, so it
     bounds its tokens for a byte-level vocabulary; `token_ids` counts inputs that came as ids.
@@ -19,6 +20,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     stream: bool = False
     output_tokens: int | None = None
+    least_output_tokens: int = 1
     choices: int = 1
     prompts: int = 1
     text_bytes: int = 0

@@ -171,6 +171,9 @@ def _under_ceiling(asked: Asked, limits: Limits, ceiling: int | None) -> Admitte
     if ceiling is None or not asked.makes_output:
         return Admitted(asked.output_tokens)
     each = ceiling // asked.choices
+    too_few = too_few_tokens(asked, each)
+    if too_few is not None:
+        return too_few
     wanted = asked.output_tokens
     is_refused = limits.over_ceiling is OnExcess.REFUSE and wanted is not None and wanted > each
     if each < 1 or is_refused:
@@ -187,6 +190,19 @@ def _under_ceiling(asked: Asked, limits: Limits, ceiling: int | None) -> Admitte
     return Admitted(lowest(each, wanted))
 
 
+def too_few_tokens(asked: Asked, ceiling: int) -> Refused | None:
+    """Return the refusal of a call that its provider would refuse under such a ceiling, if it would."""
+    least = asked.least_output_tokens
+    if least <= 1 or ceiling >= least:
+        return None
+    return Refused(
+        Code.INVALID_REQUEST,
+        f"This call's thinking budget needs a limit of at least {least} output tokens; the ceiling for "
+        f"this call is {ceiling}. Lower the budget or switch thinking off.",
+        param="thinking",
+    )
+
+
 def request_cap_excess(bound: NanoDollars, limits: Limits) -> Refused | None:
     """Return the refusal of a call whose bound passes the cap of one request, if it does."""
     if limits.request_cap is None or bound <= limits.request_cap:
@@ -194,7 +210,7 @@ def request_cap_excess(bound: NanoDollars, limits: Limits) -> Refused | None:
     return Refused(
         Code.REQUEST_CAP_EXCEEDED,
         f"This call may cost up to {for_people(bound)}; the cap for one request is "
-        f"{for_people(limits.request_cap)}. Send less, lower max_completion_tokens, or raise limits.request_usd.",
+        f"{for_people(limits.request_cap)}. Send less, ask for fewer output tokens, or raise limits.request_usd.",
         budget="request",
         left_nusd=limits.request_cap,
     )
@@ -269,7 +285,7 @@ def over_budget(
     return Refused(
         code,
         f"Budget: {_name(key, run)} has {for_people(left)} of its {for_people(cap)} cap left; this call "
-        f"may cost up to {for_people(bound)}. Raise the cap or lower max_completion_tokens.",
+        f"may cost up to {for_people(bound)}. Raise the cap or ask for fewer output tokens.",
         budget=budget_name(key),
         left_nusd=left,
     )

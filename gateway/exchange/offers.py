@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core import pricing
 from gateway.core.calls import Asked
+from gateway.core.limits import too_few_tokens
 from gateway.core.meter import Bound
 from gateway.core.money import ZERO, NanoDollars
 from gateway.core.pricing import Model
@@ -48,18 +49,20 @@ def offer(
     if output_tokens is None:
         return Refused(
             Code.BOUND_UNKNOWN,
-            f"Nothing bounds the output of {model.name}. Send max_completion_tokens, or set "
+            f"Nothing bounds the output of {model.name}. Ask for a number of output tokens, or set "
             "limits.output_tokens or the model's max_output_tokens in the configuration.",
             param="max_completion_tokens",
         )
-    return _offer(model, asked, input_tokens, output_tokens)
+    refused = too_few_tokens(asked, output_tokens)
+    return refused or _offer(model, asked, input_tokens, output_tokens)
 
 
 def clamped(model: Model, asked: Asked, larger: Offer, left: int) -> Offer | None:
-    """Return an offer with as many output tokens as `left` buys; None if it buys none."""
+    """Return an offer with as many output tokens as `left` buys; None if it buys too few."""
     input_tokens = larger.bound.input_tokens
     affordable = pricing.affordable_output(model, asked, input_tokens, NanoDollars(left))
-    if not asked.makes_output or larger.ceiling is None or affordable < 1:
+    least = max(1, asked.least_output_tokens)
+    if not asked.makes_output or larger.ceiling is None or affordable < least:
         return None
     return _offer(model, asked, input_tokens, min(affordable, larger.ceiling))
 

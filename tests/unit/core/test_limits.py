@@ -118,6 +118,22 @@ def test_the_lowest_ceiling_holds_and_is_shared_by_the_choices(
     assert verdict == Admitted(ceiling)
 
 
+@pytest.mark.parametrize(("ceiling", "is_refused"), [(2000, True), (2001, False), (None, False)])
+def test_a_thinking_budget_is_never_cut_but_refused(ceiling: int | None, is_refused: bool):
+    thinks = structs.replace(ASKED, output_tokens=9000, least_output_tokens=2001)
+    verdict = limits.admit(TARGET, thinks, CALLER, Limits(output_ceiling=ceiling), None)
+    assert isinstance(verdict, Refused) is is_refused
+    if isinstance(verdict, Refused):
+        assert (verdict.code, verdict.param) == (Code.INVALID_REQUEST, "thinking")
+        assert "at least 2001" in verdict.message
+        assert "ceiling for this call is 2000" in verdict.message
+
+
+def test_no_output_at_all_is_admitted():
+    silent = structs.replace(ASKED, output_tokens=0)
+    assert limits.admit(TARGET, silent, CALLER, Limits(output_ceiling=50), None) == Admitted(0)
+
+
 def test_a_call_above_the_ceiling_is_refused_where_the_workspace_says_so():
     strict = Limits(output_ceiling=50, over_ceiling=OnExcess.REFUSE)
     verdict = limits.admit(TARGET, ASKED, CALLER, strict, None)
