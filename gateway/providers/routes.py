@@ -70,6 +70,7 @@ class _OpenAiApi:
 
 _BODIES: Final = {
     b"chat/completions": Path(endpoint=Endpoint.CHAT_COMPLETIONS),
+    b"completions": Path(endpoint=Endpoint.COMPLETIONS),
     b"embeddings": Path(endpoint=Endpoint.EMBEDDINGS),
 }
 _OPENAI_API: Final = _OpenAiApi("/v1", OPENAI, _BODIES)

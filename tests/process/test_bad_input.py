@@ -278,7 +278,7 @@ TRICKS = [
     *("/v1/chat%2Fcompletions", "/%76%31/chat/completions", "/v1/chat/completions%3Fa"),
     *("/v1/chat%5Ccompletions", "/v1/chat\\completions", "/v1/Chat/Completions"),
     *("/v1/%2e%2e/v1/chat/completions", "/v1/chat/completions%20", "/v1/chat/completions/x"),
-    *("/v1/responses", "/v1/completions", "/v1/images/generations", "/v1/audio/speech"),
+    *("/v1/responses", "/v1/completions/x", "/v1/images/generations", "/v1/audio/speech"),
     *("/v1/fine_tuning/jobs", "/v1/files", "/v1/batches", "/v1/", "/v1/x"),
 ]
 

@@ -13,6 +13,9 @@ def test_the_served_paths_are_routed():
     assert route("POST", b"/v1/chat/completions", b"") == Metered(
         Path(endpoint=Endpoint.CHAT_COMPLETIONS), OPENAI
     )
+    assert route("POST", b"/v1/completions", b"") == Metered(
+        Path(endpoint=Endpoint.COMPLETIONS), OPENAI
+    )
     assert route("POST", b"/v1/embeddings", b"") == Metered(
         Path(endpoint=Endpoint.EMBEDDINGS), OPENAI
     )
@@ -35,7 +38,7 @@ def test_models_are_only_read():
 @pytest.mark.parametrize(
     "path",
     [
-        *("/v1/completions", "/v1/responses", "/v1/responses/r1", "/v1/images/generations"),
+        *("/v1/responses", "/v1/responses/r1", "/v1/images/generations"),
         *("/v1/images/edits", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/batches"),
         *("/v1/files", "/v1/realtime", "/v1/videos", "/v1/moderations", "/v1/fine_tuning/jobs"),
         *(
@@ -94,5 +97,7 @@ def test_other_paths_are_elsewhere(path: bytes):
 
 @given(st.binary(max_size=40))
 def test_only_the_exact_paths_are_served(path: bytes):
-    served = {b"/v1/chat/completions", b"/v1/embeddings", b"/v1/models"}
+    served = {
+        *(b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings", b"/v1/models"),
+    }
     assert path in served or isinstance(route("POST", path, b""), Unserved | Elsewhere)

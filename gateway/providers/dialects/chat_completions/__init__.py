@@ -1,4 +1,4 @@
-"""OpenAI's chat completions and embeddings, as its own API and many hosts' speak them.
+"""OpenAI's chat completions, legacy completions and embeddings, as its own API and many hosts' speak them.
 
 Sources: OpenAI's API reference and its SDKs' types and stream readers (openai 2.54 and 3.57); what
 other hosts do differently is said where it matters.
@@ -12,7 +12,13 @@ from gateway.core.pricing import Model
 from gateway.core.refusal import Code, Refused
 from gateway.providers import openai_refusals as refusals, strict_json
 from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
-from gateway.providers.dialects.chat_completions import answers, embeddings, request, rewrite
+from gateway.providers.dialects.chat_completions import (
+    answers,
+    completions,
+    embeddings,
+    request,
+    rewrite,
+)
 from gateway.providers.dialects.chat_completions.streams import ChatStream
 from gateway.providers.fields import invalid
 
@@ -37,6 +43,8 @@ class ChatCompletions:
         match path.endpoint:
             case Endpoint.CHAT_COMPLETIONS:
                 return request.read(path, found)
+            case Endpoint.COMPLETIONS:
+                return completions.read(path, found)
             case Endpoint.EMBEDDINGS:
                 return embeddings.read(path, found)
             case _:
@@ -48,7 +56,12 @@ class ChatCompletions:
 
     def stream(self, wanted: Wanted, *, hides_usage: bool) -> ChatStream:
         """Return a reader of the streamed answer."""
-        return ChatStream(choices=wanted.asked.choices, hides_usage=hides_usage)
+        is_legacy = wanted.endpoint is Endpoint.COMPLETIONS
+        return ChatStream(
+            choices=wanted.asked.choices,
+            hides_usage=hides_usage,
+            echoed=completions.echoed(wanted) if is_legacy else (),
+        )
 
     def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
         """Return what a complete answer says; nothing where it is not this API's answer at all."""

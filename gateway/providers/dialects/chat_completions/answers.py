@@ -96,16 +96,19 @@ def text(answer: Answer) -> str:
     if not choices:
         return ""
     if len(choices) == 1:
-        return _text(choices[0])
-    return "".join(map(_text, choices))
+        return text_of(choices[0])
+    return "".join(map(text_of, choices))
 
 
 def is_broken(answer: Answer) -> bool:
     """Return whether an answer is an error, wholly or beside its choices.
 
-    Hosts of the older form say `"object": "error"` (vLLM before 0.9, Mistral).
+    Hosts of the older form say `"object": "error"` (vLLM before 0.9, Mistral); OpenRouter ends a
+    choice with the reason `error`.
     """
     if answer.error or (answer.object == "error" and not answer.choices):
+        return True
+    if any(choice.finish_reason == "error" for choice in answer.choices or ()):
         return True
     return answer.x_groq is not None and bool(answer.x_groq.get("error"))
 
@@ -144,7 +147,8 @@ def _events(answer: Answer, document: bytes, *, makes_output: bool) -> Iterator[
         yield reported
 
 
-def _text(choice: Choice) -> str:
+def text_of(choice: Choice) -> str:
+    """Return all that the model produced in one choice."""
     said = choice.delta or choice.message
     if said is None:
         return choice.text or ""

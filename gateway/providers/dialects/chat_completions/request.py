@@ -49,6 +49,7 @@ OVERRIDES: Final = frozenset(
         # OpenRouter's: another model, provider or plugin.
         "models",
         "plugins",
+        "preset",
         "provider",
         "route",
     }
@@ -112,7 +113,7 @@ def read(path: Path, body: Body) -> Wanted | Refused:
             text_bytes=body.text_bytes,
             messages=len(values["messages"]),
             tools=len(values.get("tools") or ()) + len(values.get("functions") or ()),
-            schema_bytes=_schema_bytes(body),
+            schema_bytes=schema_bytes(body),
             hides_input=_hides_input(values),
             audio_output="audio" in (values.get("modalities") or ()),
             tier=values.get("service_tier"),
@@ -144,7 +145,8 @@ def check_stream(values: Values) -> Refused | None:
     return None
 
 
-def _check_unbounded(values: Values) -> Refused | None:
+def check_unbounded(values: Values) -> Refused | None:
+    """Refuse fields whose cost no bound covers."""
     if UNBOUNDED.keys().isdisjoint(values):
         return None
     for name, why in UNBOUNDED.items():
@@ -194,7 +196,7 @@ def _output_tokens(values: Values) -> int | None:
     return max(given, default=None)
 
 
-def _schema_bytes(body: Body) -> int:
+def schema_bytes(body: Body) -> int:
     """Return the size of the schemas that a provider may repeat in its prompt."""
     present = (bytes(body.members[name]) for name in _SCHEMAS if name in body.members)
     return sum(map(countable, present))
@@ -238,7 +240,7 @@ _CHECKS: Final[tuple[Callable[[Values], Refused | None], ...]] = (
     check_model,
     check_overrides,
     check_stream,
-    _check_unbounded,
+    check_unbounded,
     _check_numbers,
     check_tier,
     _check_messages,

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.providers.adapter import Change, Wanted
+from gateway.providers.adapter import Change, Endpoint, Wanted
 from gateway.providers.dialects.chat_completions.request import CEILINGS
 
 Members = dict[str, msgspec.Raw]
@@ -20,12 +20,23 @@ def write(wanted: Wanted, change: Change) -> bytes:
     members: Members = dict(wanted.fields)
     members["model"] = _raw(change.model)
     if change.output_tokens is not None:
-        _lower(members, change.output_tokens, change.ceiling_field)
+        _lower(members, change.output_tokens, _ceiling_field(wanted, change))
     if change.reports_usage and wanted.asked.stream:
         members["stream_options"] = _reporting(members.get("stream_options"))
-    if change.names_tier and _is_absent(members, "service_tier"):
+    if _takes_tier(wanted) and change.names_tier and _is_absent(members, "service_tier"):
         members["service_tier"] = _raw("default")
     return _WRITER.encode(members)
+
+
+def _ceiling_field(wanted: Wanted, change: Change) -> str:
+    """Return the host's field for the ceiling; legacy completions have the old one alone."""
+    is_legacy = wanted.endpoint is Endpoint.COMPLETIONS
+    return _UNIVERSAL_CEILING if is_legacy else change.ceiling_field
+
+
+def _takes_tier(wanted: Wanted) -> bool:
+    """Return whether OpenAI's API has service tiers for a call: to others the field is unknown."""
+    return wanted.endpoint is Endpoint.CHAT_COMPLETIONS
 
 
 def _lower(members: Members, ceiling: int, host_field: str) -> None:

@@ -6,6 +6,7 @@ is not passed on. What the body's end cut short is read, but passed on only if i
 clients ignore an event without its blank line, and an error event may have to follow it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from gateway.core.refusal import Refused
 from gateway.providers import openai_refusals
 from gateway.providers.adapter import Piece
 from gateway.providers.dialects.chat_completions import answers
-from gateway.providers.dialects.chat_completions.answers import Answer
+from gateway.providers.dialects.chat_completions.answers import Answer, Choice
 from gateway.providers.framing import EventFraming, Frame
 
 _DONE: Final = b"[DONE]"
@@ -26,11 +27,15 @@ _FINISHED: Final = (Finished(),)
 
 
 class ChatStream:
-    """Reads one streamed answer of `choices` choices."""
+    """Reads one streamed answer of `choices` choices.
 
-    def __init__(self, *, choices: int, hides_usage: bool) -> None:
+    `echoed` is, for each choice, what it repeats of the request first: that is no output.
+    """
+
+    def __init__(self, *, choices: int, hides_usage: bool, echoed: Sequence[str] = ()) -> None:
         self._framing = EventFraming()
         self._choices = choices
+        self._echoed = dict(enumerate(echoed))
         self._hides_usage = hides_usage
         self._ended_choices: set[int] = set()
         self._is_over = False
@@ -96,7 +101,7 @@ class ChatStream:
         return Piece(self._relay(answer, frame, data), events)
 
     def _events(self, answer: Answer, frame: Frame, data: bytes) -> tuple[Event, ...]:
-        produced = answers.text(answer)
+        produced = self._unechoed(answer) if self._echoed else answers.text(answer)
         for choice in answer.choices or ():
             if choice.finish_reason:
                 self._ended_choices.add(choice.index)
@@ -107,6 +112,20 @@ class ChatStream:
         if not is_rare and answer.error is None and answer.x_groq is None and frame.event is None:
             return (Delta(produced),)
         return self._rare_events(answer, frame, data, produced)
+
+    def _unechoed(self, answer: Answer) -> str:
+        """Return what an answer holds beyond the prompts that it repeats."""
+        return "".join(map(self._unechoed_of, answer.choices or ()))
+
+    def _unechoed_of(self, choice: Choice) -> str:
+        said = answers.text_of(choice)
+        expected = self._echoed.pop(choice.index, "")
+        if not expected:
+            return said
+        if expected.startswith(said):
+            self._echoed[choice.index] = expected[len(said) :]
+            return ""
+        return said.removeprefix(expected)
 
     def _rare_events(
         self, answer: Answer, frame: Frame, data: bytes, produced: str

@@ -172,3 +172,8 @@ def test_no_json_makes_it_raise(body: dict[str, Any]):
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_raise(document: bytes):
     whole(document)
+
+
+def test_a_choice_that_ended_in_an_error_is_broken():
+    body = b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"error"}]}'
+    assert Broken() in whole(body)
