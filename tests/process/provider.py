@@ -7,13 +7,14 @@ answer, or one that the script dictates, produces nothing and is charged nothing
 
     python -m tests.process.provider [--port N] [--key KEY] [--scripts JSON]
 
-prints one line, `listening on http://127.0.0.1:PORT`. Besides `/v1/chat/completions`,
-`/v1/embeddings` and `/v1/models` (all also without `/v1`) it answers
+prints one line, `listening on http://127.0.0.1:PORT`. What it serves is in `places.py`: the APIs of
+OpenAI (with and without `/v1`, and as Azure has them), Anthropic and Gemini. Besides it answers
 
-    GET  /_seen     every request since the last reset, as `Served`
+    GET  /_seen     every request since the last reset, as `account.Served`
     GET  /_totals   their number and tokens, for each model, and how many are running
     POST /_reset    forget the account and the scripts
     POST /_script   {"MODEL or *": {…}}: the scripts of models, until told otherwise
+    POST /_next     {…}: the script of one request to come, after those that were told before
 """
 
 import argparse
@@ -21,75 +22,23 @@ import asyncio
 import contextlib
 import json
 import signal
-import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import msgspec
 import uvloop
 
-from tests.process.completions import (
-    Produced,
-    answer_body,
-    embedding_tokens,
-    embeddings_body,
-    error_body,
-    produce,
-    stream_frames,
-)
+from tests.process.account import Served, totals
+from tests.process.dialects import chat
+from tests.process.exchange import Exchange
+from tests.process.places import Place, is_listing, keys_in, listing, place_of
+from tests.process.produced import Asked, Dialect
 from tests.process.script import Script, scripted
-from tests.process.wire import (
-    LAST_CHUNK,
-    ClientGone,
-    Connection,
-    Request,
-    body_chunk,
-    head,
-)
+from tests.process.wire import ClientGone, Connection, Request
 
 KEPT_BODY_BYTES = 256 * 1024
-
-Outcome = Literal["running", "complete", "client_gone", "broken_off", "refused"]
-
-
-@dataclass(slots=True)
-class Served:
-    """One request, as the provider saw it. Instants are monotonic seconds."""
-
-    id: str
-    path: str
-    model: str
-    stream: bool
-    headers: dict[str, str]
-    body: Any
-    """As JSON, or None where it is larger than `KEPT_BODY_BYTES`."""
-    started: float
-    outcome: Outcome = "running"
-    """broken_off: the script ended it early; refused: an error answer, nothing produced."""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    """Really produced, reasoning included."""
-    billed_completion_tokens: int = 0
-    """Produced, and what the script bills beyond."""
-    usage_reported: bool = False
-    chunks: int = 0
-    """Events that carried output; a stream's first and last events carry none."""
-    chunk_times: list[float] = field(default_factory=list)
-    first_byte: float | None = None
-    ended: float | None = None
-    gone_at: float | None = None
-    """When the client's leaving was noticed, if it left before the end."""
-    gone_at_chunk: int | None = None
-
-    def produced(self, tokens: int, script: Script) -> None:
-        self.completion_tokens += tokens
-        self.billed_completion_tokens = self.completion_tokens + script.extra_billed_tokens
-
-    def ends(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.ended = time.monotonic()
 
 
 class Provider:
@@ -99,6 +48,7 @@ class Provider:
         self.seen: list[Served] = []
         self._at_start = dict(scripts)
         self._scripts = dict(scripts)
+        self._next: deque[Mapping[str, Any]] = deque()
         self._key = key
         self._count = 0
 
@@ -110,216 +60,82 @@ class Provider:
 
     async def _answer(self, connection: Connection, request: Request) -> None:
         path, _, _ = request.path.partition("?")
-        match request.method, path.removeprefix("/v1"):
+        if path.startswith("/_"):
+            await _json(connection, 200, self._told(request.method, path, request.body))
+        elif request.method == "GET" and is_listing(path):
+            await _json(connection, 200, listing(path, request.headers, self._models()))
+        elif request.method == "POST" and (place := place_of(request.path)) is not None:
+            await self._serve(connection, request, place)
+        else:
+            await _refuse(connection, chat.CHAT, 404, f"no such path: {path}")
+
+    def _told(self, method: str, path: str, body: bytes) -> object:
+        """Do what a test says, and return what it asks for."""
+        match method, path:
             case "GET", "/_seen":
-                await _json(connection, 200, {"requests": [asdict(one) for one in self.seen]})
+                return {"requests": [asdict(one) for one in self.seen]}
             case "GET", "/_totals":
-                await _json(connection, 200, self._totals())
+                return totals(self.seen)
             case "POST", "/_reset":
                 self.seen, self._scripts = [], dict(self._at_start)
-                await _json(connection, 200, {})
+                self._next.clear()
             case "POST", "/_script":
-                given = json.loads(request.body)
+                given = json.loads(body)
                 self._scripts |= {name: Script(**said) for name, said in given.items()}
-                await _json(connection, 200, {})
-            case "GET", "/models":
-                await _json(connection, 200, self._models())
-            case "POST", "/chat/completions" | "/embeddings" as served:
-                await self._serve(connection, request, served)
-            case _:
-                await _refuse(connection, 404, "not_found", f"no such path: {path}")
+            case "POST", "/_next":
+                self._next.append(json.loads(body))
+        return {}
 
-    async def _serve(self, connection: Connection, request: Request, path: str) -> None:
-        if self._key is not None and request.headers.get("authorization") != f"Bearer {self._key}":
-            await _refuse(connection, 401, "invalid_api_key", "Incorrect API key provided")
+    async def _serve(self, connection: Connection, request: Request, place: Place) -> None:
+        if self._key is not None and keys_in(request.headers) != [self._key]:
+            await _refuse(connection, place.dialect, 401, "Incorrect API key provided")
             return
         try:
             body = json.loads(request.body)
-            script = self._script_of(body, request)
+            asked = _asked(place, body)
+            script = self._script_of(asked, request)
         except (ValueError, TypeError) as error:
-            await _refuse(connection, 400, "invalid_json", f"not understood: {error}")
+            await _refuse(connection, place.dialect, 400, f"not understood: {error}")
             return
-        served = self._enter(request, path, body)
-        exchange = _Exchange(connection, served, script, body)
+        served = self._enter(request, place, asked, body)
         try:
-            await exchange.run()
+            await Exchange(connection, served, script, asked, place.dialect).run()
         except ClientGone:
             served.gone_at, served.gone_at_chunk = connection.gone_at, served.chunks
             served.ends("client_gone")
             raise
 
-    def _script_of(self, body: Mapping[str, Any], request: Request) -> Script:
-        """The request's own words change the script of its model."""
-        script = self._scripts.get(str(body.get("model")), self._scripts.get("*", Script()))
-        for said in (request.headers.get("x-script"), (body.get("metadata") or {}).get("script")):
-            if said:
-                script = scripted(script, json.loads(said))
-        return script
+    def _script_of(self, asked: Asked, request: Request) -> Script:
+        """Return the script of the model, as changed by what was told for the next and by its words."""
+        script = self._scripts.get(asked.model, self._scripts.get("*", Script()))
+        told = self._next.popleft() if self._next else {}
+        by_header = json.loads(request.headers.get("x-script") or "{}")
+        return scripted(script, {**told, **by_header, **asked.script})
 
-    def _enter(self, request: Request, path: str, body: Mapping[str, Any]) -> Served:
+    def _enter(self, request: Request, place: Place, asked: Asked, body: object) -> Served:
         self._count += 1
         served = Served(
-            id=f"chatcmpl-{self._count:06d}",
-            path=path,
-            model=str(body.get("model")),
-            stream=bool(body.get("stream")),
+            id=f"{place.dialect.prefix}{self._count:06d}",
+            path=place.path,
+            model=asked.model,
+            stream=asked.is_stream,
             headers=request.headers,
             body=body if len(request.body) <= KEPT_BODY_BYTES else None,
             started=request.arrived,
+            target=request.path,
         )
         self.seen.append(served)
         return served
 
-    def _totals(self) -> dict[str, Any]:
-        models: dict[str, dict[str, int]] = {}
-        for served in self.seen:
-            sums = models.setdefault(
-                served.model,
-                {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "billed": 0},
-            )
-            sums["requests"] += 1
-            sums["prompt_tokens"] += served.prompt_tokens
-            sums["completion_tokens"] += served.completion_tokens
-            sums["billed"] += served.billed_completion_tokens
-        running = sum(served.outcome == "running" for served in self.seen)
-        return {"requests": len(self.seen), "running": running, "models": models}
-
-    def _models(self) -> dict[str, Any]:
-        names = [name for name in self._scripts if name != "*"] or ["gpt-4o-mini"]
-        listed = [{"id": n, "object": "model", "created": 0, "owned_by": "scripted"} for n in names]
-        return {"object": "list", "data": listed}
+    def _models(self) -> list[str]:
+        return [name for name in self._scripts if name != "*"] or ["gpt-4o-mini"]
 
 
-@dataclass(slots=True)
-class _Exchange:
-    """The answering of one request."""
-
-    connection: Connection
-    served: Served
-    script: Script
-    body: Mapping[str, Any]
-
-    async def run(self) -> None:
-        await self.connection.pause(self.script.answer_after)
-        if self.script.status >= 400 or self.script.body is not None:
-            await self._say_body()
-        elif self.served.path == "/embeddings":
-            await self._embed()
-        elif self.served.stream and self.script.is_error_event_alone:
-            await self._say_error_event()
-        elif self.served.stream:
-            await self._stream(self._produce())
-        else:
-            await self._whole(self._produce())
-
-    async def _say_body(self) -> None:
-        status = self.script.status
-        said = self.script.body
-        if said is None:
-            said = error_body(status, f"scripted_{status}", "as the script says")
-        await self._send_json(status, said)
-        self.served.ends("refused")
-
-    async def _say_error_event(self) -> None:
-        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-        await self.connection.write(head(200, _headers(self.script) | headers))
-        await self._break_off()
-        self.served.ends("refused")
-
-    async def _embed(self) -> None:
-        tokens = self.script.prompt_tokens
-        if tokens is None:
-            tokens = embedding_tokens(self.body)
-        self.served.prompt_tokens = tokens
-        self.served.usage_reported = True
-        await self._send_json(200, embeddings_body(self.body, tokens))
-        self.served.ends("complete")
-
-    def _produce(self) -> Produced:
-        produced = produce(self.served.id, self.script, self.body)
-        self.served.prompt_tokens = produced.prompt_tokens
-        self.served.cached_tokens = self.script.cached_tokens
-        return produced
-
-    async def _whole(self, produced: Produced) -> None:
-        self.served.produced(produced.completion_tokens, self.script)
-        if self.script.ending == "complete":
-            self.served.usage_reported = self.script.usage != "never"
-            await self._send_json(200, answer_body(produced))
-            self.served.ends("complete")
-            return
-        if self.script.ending_after >= 0:
-            encoded = msgspec.json.encode(answer_body(produced))
-            headers = _headers(self.script) | {"content-length": str(len(encoded))}
-            self.served.first_byte = time.monotonic()
-            await self.connection.write(head(200, headers) + encoded[: len(encoded) // 2])
-        await self._break_off()
-
-    async def _stream(self, produced: Produced) -> None:
-        self.served.produced(produced.reasoning_tokens, self.script)
-        if self.script.ending != "complete" and self.script.ending_after < 0:
-            await self._break_off()
-            return
-        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-        await self.connection.write(head(200, _headers(self.script) | headers))
-        self.served.first_byte = time.monotonic()
-        if await self._send_frames(produced):
-            await self._write(b"data: [DONE]\n\n")
-            await self.connection.write(LAST_CHUNK)
-            self.served.ends("complete")
-        else:
-            await self._break_off()
-
-    async def _send_frames(self, produced: Produced) -> bool:
-        """Send the events; False when the script says to stop before the end."""
-        last = None if self.script.ending == "complete" else self.script.ending_after
-        for frame in stream_frames(produced):
-            if frame.tokens and last is not None and self.served.chunks >= last:
-                return False
-            if frame.tokens:
-                await self.connection.pause(self.script.chunk_after)
-            await self._send_frame(frame.payload, frame.tokens)
-        return last is None
-
-    async def _send_frame(self, payload: dict[str, Any], tokens: int) -> None:
-        if tokens:
-            self.served.produced(tokens, self.script)
-            self.served.chunks += 1
-            self.served.chunk_times.append(time.monotonic())
-        self.served.usage_reported |= bool(payload.get("usage"))
-        comment = b": processing\n\n" if self.script.comments else b""
-        await self._write(comment + b"data: " + msgspec.json.encode(payload) + b"\n\n")
-
-    async def _break_off(self) -> None:
-        match self.script.ending:
-            case "reset":
-                self.connection.reset()
-            case "close":
-                self.connection.close()
-            case "truncate":
-                await self.connection.write(LAST_CHUNK)
-            case "error_event":
-                error = error_body(500, "server_error", "as the script says")
-                await self._write(b"data: " + msgspec.json.encode(error) + b"\n\n")
-                await self.connection.write(LAST_CHUNK)
-            case "hang":
-                await self.connection.pause(None)
-            case "complete":
-                pass
-        self.served.ends("broken_off")
-
-    async def _write(self, event: bytes) -> None:
-        await self.connection.write(body_chunk(event), in_pieces_of=self.script.write_bytes)
-
-    async def _send_json(self, status: int, body: object) -> None:
-        encoded = msgspec.json.encode(body)
-        self.served.first_byte = time.monotonic()
-        headers = {"content-type": "application/json", **_headers(self.script)}
-        await self.connection.answer(status, encoded, headers)
-
-
-def _headers(script: Script) -> dict[str, str]:
-    return {"x-request-id": "req_scripted", "openai-processing-ms": "1", **script.headers}
+def _asked(place: Place, body: dict[str, Any]) -> Asked:
+    asked = place.dialect.asked(place.model, body)
+    if not place.is_stream:
+        return asked
+    return replace(asked, is_stream=True, is_array=place.is_array)
 
 
 async def _json(connection: Connection, status: int, body: object) -> None:
@@ -327,8 +143,9 @@ async def _json(connection: Connection, status: int, body: object) -> None:
     await connection.answer(status, encoded, {"content-type": "application/json"})
 
 
-async def _refuse(connection: Connection, status: int, code: str, message: str) -> None:
-    await _json(connection, status, error_body(status, code, message))
+async def _refuse(connection: Connection, dialect: Dialect, status: int, message: str) -> None:
+    codes = {400: "invalid_json", 401: "invalid_api_key", 404: "not_found"}
+    await _json(connection, status, dialect.error(status, codes[status], message))
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,9 @@
 """What the scripted provider is told to do with a request, and what it says.
 
-A `Script` is plain data, so that it can travel as JSON: in the request's own `metadata.script`, in
-an `x-script` header, or ahead of time for a model (`POST /_script`). Everything has a default, and
-the defaults are a well-behaved provider.
+A `Script` is plain data, so that it can travel as JSON: in the request itself (`metadata.script`,
+Anthropic's `metadata.user_id`, Gemini's `labels.script`), in an `x-script` header, ahead of time
+for a model (`POST /_script`) or for the requests to come in their turn (`POST /_next`). Everything
+has a default, and the defaults are a well-behaved provider.
 
 Words are chosen so that counting is beyond dispute: each is one token in every vocabulary that
 OpenAI has published, with and without its leading space.
@@ -37,13 +38,21 @@ class Script:
     prompt_tokens: int | None = None
     """What to charge for the prompt; otherwise a token for each 4 bytes of text, and 3 a message."""
     cached_tokens: int = 0
-    """Of the prompt's tokens."""
+    """Of the prompt's tokens, read from a cache."""
+    cache_write_tokens: int = 0
+    """Of the prompt's tokens, written to one."""
     reasoning_tokens: int = 0
-    """Thought unseen before the first chunk: produced and charged, never sent."""
+    """Thought before the first chunk: produced and charged, and unseen unless `thinks_aloud`."""
+    thinks_aloud: bool = False
     extra_billed_tokens: int = 0
     """Charged as completion beyond what was produced: a provider that bills past its bound."""
     usage: Usage = "asked"
-    """asked: as OpenAI does; never; always, also unasked; each: in every chunk; twice: at the end."""
+    """asked: as the API does; never; always, also unasked; each: in every chunk; twice: at the end.
+
+    What an API gives unasked it gives for asked too.
+    """
+    usage_fields: dict[str, Any] = field(default_factory=dict)
+    """Members of each usage object, added or in the place of the account's."""
 
     answer_after: float = 0.0
     """Wait before the first byte of the answer."""
@@ -104,30 +113,16 @@ def speech(script: Script, wanted: str | None, limit: int | None) -> tuple[list[
     return [Piece("".join(chunk), len(chunk)) for chunk in chunks], reason
 
 
+def thought(script: Script, tokens: int) -> list[Piece]:
+    """Return the pieces of so much thinking."""
+    pieces, _ = speech(replace(script, tokens=tokens), None, None)
+    return pieces
+
+
 def _tokens(script: Script, wanted: str | None) -> Iterator[str]:
     if wanted is None:
         return (f" {WORDS[index % len(WORDS)]}" for index in range(script.tokens))
     return (wanted[start : start + 4] for start in range(0, len(wanted), 4))
-
-
-def prompt_text(body: Mapping[str, Any]) -> str:
-    """Return the text of all messages, one a line; parts that are not text count for nothing."""
-    return "\n".join(_content(message) for message in body.get("messages", ()))
-
-
-def _content(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return " ".join(part.get("text", "") for part in content)
-
-
-def charged_prompt(script: Script, body: Mapping[str, Any]) -> int:
-    if script.prompt_tokens is not None:
-        return script.prompt_tokens
-    offered = json.dumps(body["tools"]) if body.get("tools") else ""
-    text = prompt_text(body) + offered
-    return 3 + 3 * len(body.get("messages", ())) + tokens_of(text)
 
 
 def tokens_of(text: str) -> int:
@@ -135,29 +130,15 @@ def tokens_of(text: str) -> int:
     return -(-len(text.encode()) // 4)
 
 
-def called_tool(body: Mapping[str, Any]) -> str | None:
-    """Return the tool to call: one is offered, none was answered yet, and calling is not forbidden."""
-    messages = body.get("messages") or [{}]
-    if not body.get("tools") or messages[-1].get("role") == "tool":
+def json_text(value: object) -> str:
+    return json.dumps(value)
+
+
+def json_answer(script: Script, schema: Mapping[str, Any] | None) -> str | None:
+    """Return a JSON text that fits a schema ({}: any object), or None for prose where there is none."""
+    if schema is None:
         return None
-    match body.get("tool_choice", "auto"):
-        case "none":
-            return None
-        case {"function": {"name": str(name)}}:
-            return name
-        case _:
-            return str(body["tools"][0]["function"]["name"])
-
-
-def json_answer(script: Script, body: Mapping[str, Any]) -> str | None:
-    """Return the JSON text that the request's `response_format` asks for, or None for prose."""
-    match body.get("response_format"):
-        case {"type": "json_object"}:
-            return json.dumps({"answer": " ".join(WORDS[: script.tokens])})
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return json.dumps(_example(schema))
-        case _:
-            return None
+    return json.dumps(_example(schema) if schema else {"answer": " ".join(WORDS[: script.tokens])})
 
 
 _SCALARS = {"integer": 1, "number": 1, "boolean": True, "null": None}
@@ -166,11 +147,11 @@ _SCALARS = {"integer": 1, "number": 1, "boolean": True, "null": None}
 def _example(schema: Mapping[str, Any]) -> object:
     if "enum" in schema:
         return schema["enum"][0]
-    match schema.get("type"):
+    match str(schema.get("type")).lower():
         case "object":
             properties = schema.get("properties", {})
             return {name: _example(inner) for name, inner in properties.items()}
         case "array":
             return [_example(schema.get("items", {}))]
         case kind:
-            return _SCALARS.get(str(kind), "cat")
+            return _SCALARS.get(kind, "cat")

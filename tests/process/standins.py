@@ -46,7 +46,11 @@ AIMOCK_FIXTURES: list[dict[str, Any]] = [
 
 @dataclass(frozen=True, slots=True)
 class Standin:
-    """A running provider. `base_url` is what an OpenAI SDK is given: it ends in `/v1`."""
+    """A running provider.
+
+    `base_url` is what an OpenAI SDK is given: it ends in `/v1`. `url` is for those of Anthropic,
+    Google, Azure and Amazon.
+    """
 
     url: str
     key: str
@@ -65,12 +69,16 @@ class Scripted(Standin):
         """Set what a model does (`*`: each one without its own) until `reset`; see `script.Script`."""
         self._post("/_script", {model: said})
 
+    def next(self, **said: object) -> None:
+        """Set what is done with one request to come, after those that this was said for before."""
+        self._post("/_next", said)
+
     def reset(self) -> None:
         """Forget the account, and all scripts but those it was started with."""
         self._post("/_reset", {})
 
     def seen(self) -> list[dict[str, Any]]:
-        """Return the account: `provider.Served` for each request, in order of arrival."""
+        """Return the account: `account.Served` for each request, in order of arrival."""
         answer = httpx.get(f"{self.url}/_seen", timeout=30)
         requests: list[dict[str, Any]] = answer.raise_for_status().json()["requests"]
         return requests
