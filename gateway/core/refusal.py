@@ -40,7 +40,8 @@ class Refused(msgspec.Struct, frozen=True):
     """Why a call does not go on: one sentence of fact, one of remedy, no prompt text, no key.
 
     `param` names the request's field at fault, where there is one; `budget` and `left_nusd` name the
-    budget that is short (`"run"`, `"workspace month"`) and what was left of it.
+    budget that is short (`"run"`, `"workspace month"`) and what was left of it. `is_final`: the same
+    call would be refused again, however long its client waits.
     """
 
     code: Code
@@ -49,3 +50,4 @@ class Refused(msgspec.Struct, frozen=True):
     budget: str | None = None
     left_nusd: int | None = None
     retry_after_s: int | None = None
+    is_final: bool = False

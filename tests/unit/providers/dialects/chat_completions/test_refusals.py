@@ -62,6 +62,12 @@ def test_no_wait_is_longer_than_a_client_would_wait(asked: int | None, sent: byt
     assert dict(DIALECT.refusal(refused).headers)[b"retry-after"] == sent
 
 
+def test_what_would_be_refused_again_invites_no_other_try():
+    headers = dict(DIALECT.refusal(Refused(Code.RATE_LIMITED, "x", is_final=True)).headers)
+    assert headers[b"x-should-retry"] == b"false"
+    assert b"retry-after" not in headers
+
+
 def test_a_bad_key_is_challenged_and_a_large_body_ends_the_connection():
     headers = dict(DIALECT.refusal(Refused(Code.TOKEN_INVALID, "x")).headers)
     assert headers[b"www-authenticate"] == b"Bearer"
