@@ -20,7 +20,7 @@ def headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     """Return a refusal's headers, without those that name the call or its body's length."""
     status = STATUS[refused.code]
     found = [(b"content-type", b"application/json")]
-    if status not in _RETRIED:
+    if status not in _RETRIED or refused.is_final:
         found.append((b"x-should-retry", b"false"))
     elif refused.code is not Code.UPSTREAM_ERROR:
         wait = min(max(refused.retry_after_s or 1, 1), MOST_RETRY_AFTER_S)
