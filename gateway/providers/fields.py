@@ -15,6 +15,33 @@ MOST_CHOICES: Final = 128
 MOST_NAME: Final = 256
 MOST_TIER: Final = 64
 
+OVERRIDES: Final = frozenset(
+    {
+        # LiteLLM's: another endpoint, key or price.
+        "api_base",
+        "api_key",
+        "api_type",
+        "api_version",
+        "base_url",
+        "custom_llm_provider",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "fallbacks",
+        "input_cost_per_token",
+        "model_list",
+        "output_cost_per_token",
+        "user_config",
+        # OpenRouter's: another model, provider or plugin.
+        "models",
+        "plugins",
+        "preset",
+        "provider",
+        "route",
+    }
+)
+"""Fields by which a request would choose where it goes or what it costs, instead of the gateway."""
+
 
 def invalid(param: str | None, message: str) -> Refused:
     """Return the refusal of a request that is wrong in itself."""
@@ -47,6 +74,14 @@ def is_flag(value: object) -> bool:
 def is_list_of_objects(value: object) -> bool:
     """Return whether a value is an array of nothing but objects."""
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def check_overrides(values: Values) -> Refused | None:
+    """Refuse fields that would choose another place, key, model or price than the gateway's."""
+    if OVERRIDES.isdisjoint(values):
+        return None
+    name = min(OVERRIDES & values.keys())
+    return invalid(name, f"{name} is decided by the gateway and can't be sent; remove it.")
 
 
 def check_number(

@@ -15,7 +15,6 @@ from gateway.core.refusal import Refused
 from gateway.providers.adapter import Path, Wanted
 from gateway.providers.dialects.chat_completions.request import (
     CEILINGS,
-    check_overrides,
     check_stream,
     check_unbounded,
     schema_bytes,
@@ -26,6 +25,7 @@ from gateway.providers.fields import (
     Values,
     check_model,
     check_number,
+    check_overrides,
     check_tier,
     invalid,
     is_flag,

@@ -8,8 +8,7 @@ import msgspec
 from gateway.core.calls import Asked
 from gateway.core.refusal import Refused
 from gateway.providers.adapter import Path, Wanted
-from gateway.providers.dialects.chat_completions.request import check_overrides
-from gateway.providers.fields import Values, check_model, invalid
+from gateway.providers.fields import Values, check_model, check_overrides, invalid
 from gateway.providers.strict_json import Body
 
 

@@ -18,6 +18,7 @@ from gateway.providers.fields import (
     Values,
     check_model,
     check_number,
+    check_overrides,
     check_tier,
     invalid,
     is_flag,
@@ -28,33 +29,6 @@ from gateway.providers.strict_json import Body, countable
 
 CEILINGS: Final = ("max_completion_tokens", "max_tokens")
 """The fields that bound the output of one choice: today's name, and the one it had before."""
-
-OVERRIDES: Final = frozenset(
-    {
-        # LiteLLM's: another endpoint, key or price.
-        "api_base",
-        "api_key",
-        "api_type",
-        "api_version",
-        "base_url",
-        "custom_llm_provider",
-        "extra_body",
-        "extra_headers",
-        "extra_query",
-        "fallbacks",
-        "input_cost_per_token",
-        "model_list",
-        "output_cost_per_token",
-        "user_config",
-        # OpenRouter's: another model, provider or plugin.
-        "models",
-        "plugins",
-        "preset",
-        "provider",
-        "route",
-    }
-)
-"""Fields by which a request would choose where it goes or what it costs, instead of the gateway."""
 
 UNBOUNDED: Final[Mapping[str, str]] = {
     "prediction": "rejected prediction tokens are billed as output beyond the ceiling",
@@ -121,14 +95,6 @@ def read(path: Path, body: Body) -> Wanted | Refused:
         fields=body.members,
         wants_usage=is_stream and options.get("include_usage") is True,
     )
-
-
-def check_overrides(values: Values) -> Refused | None:
-    """Refuse fields that would choose another place, key, model or price than the gateway's."""
-    if OVERRIDES.isdisjoint(values):
-        return None
-    name = min(OVERRIDES & values.keys())
-    return invalid(name, f"{name} is decided by the gateway and can't be sent; remove it.")
 
 
 def check_stream(values: Values) -> Refused | None:

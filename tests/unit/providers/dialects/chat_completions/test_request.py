@@ -9,7 +9,8 @@ from hypothesis import given, strategies as st
 from gateway.core.refusal import Code, Refused
 from gateway.providers.adapter import Endpoint, Path, Wanted
 from gateway.providers.dialects.chat_completions import ChatCompletions
-from gateway.providers.dialects.chat_completions.request import OVERRIDES, UNBOUNDED
+from gateway.providers.dialects.chat_completions.request import UNBOUNDED
+from gateway.providers.fields import OVERRIDES
 
 DIALECT = ChatCompletions("openai")
 MESSAGES = [{"role": "user", "content": "Hello"}]
