@@ -10,6 +10,7 @@ from gateway.core.budget import BudgetKey, Scope, Window
 from gateway.core.calls import Asked
 from gateway.core.ids import KillId, ModelName, Project, Provider, RunId, RunName, TokenId
 from gateway.core.money import NanoDollars, for_people
+from gateway.core.rates import RateLimits
 from gateway.core.refusal import Code, Refused
 
 CALL_SCOPE = "llm:call"
@@ -77,6 +78,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[ModelName] | None = None
     expires_at: datetime | None = None
     capped: frozenset[Window] = frozenset()
+    rate_limits: RateLimits | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,12 +13,14 @@ from typing import Final
 
 import anyio
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gateway.core import credentials
 from gateway.core.budget import Scope, Window
 from gateway.core.ids import ModelName, Project, TokenId
 from gateway.core.limits import Caller
 from gateway.core.money import NanoDollars
+from gateway.core.rates import RateLimits
 from gateway.core.secret import Secret
 from gateway.store import audit
 from gateway.store.audit import Action, Actor
@@ -32,17 +34,20 @@ UNKNOWN_S: Final = 1.0
 MOST_UNKNOWN: Final = 4096
 MOST_LOOK_UPS: Final = 4
 """Look-ups at a time. A flood of made-up tokens takes no more of the pool than these."""
+NO_RATE_LIMITS: Final = RateLimits()
 FORGET_S: Final = 120.0
 TOUCH_S: Final = 60.0
 
 FIND: Final = """
 SELECT id, secret_hmac, name, project, scopes, models, expires_at,
+       requests_per_minute, tokens_per_minute,
        ARRAY(SELECT time_window FROM budget_cap
              WHERE scope = 'token' AND scope_id = token.id::text AND cap_nusd IS NOT NULL) AS capped
 FROM token
 WHERE secret_hmac = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"""
 FIND_ALL: Final = """
 SELECT id, secret_hmac, name, project, scopes, models, expires_at,
+       requests_per_minute, tokens_per_minute,
        ARRAY(SELECT time_window FROM budget_cap
              WHERE scope = 'token' AND scope_id = token.id::text AND cap_nusd IS NOT NULL) AS capped
 FROM token
@@ -56,11 +61,21 @@ UPDATE token SET last_used_at = date_trunc('minute', now()) WHERE id IN (
     FOR UPDATE SKIP LOCKED
 )"""
 ADD: Final = """
-INSERT INTO token (id, name, secret_hmac, prefix, project, scopes, models, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-RETURNING id, name, prefix, project, scopes, models, expires_at, created_at, revoked_at, last_used_at"""
+INSERT INTO token (id, name, secret_hmac, prefix, project, scopes, models, expires_at,
+                   requests_per_minute, tokens_per_minute)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+RETURNING id, name, prefix, project, scopes, models, expires_at, created_at, revoked_at, last_used_at,
+          requests_per_minute, tokens_per_minute"""
+CHANGE: Final = """
+UPDATE token
+SET requests_per_minute = CASE WHEN $2 THEN $3 ELSE requests_per_minute END,
+    tokens_per_minute = CASE WHEN $4 THEN $5 ELSE tokens_per_minute END
+WHERE id = $1 AND revoked_at IS NULL
+RETURNING id, name, prefix, project, scopes, models, expires_at, created_at, revoked_at, last_used_at,
+          requests_per_minute, tokens_per_minute"""
 LIST: Final = """
-SELECT id, name, prefix, project, scopes, models, expires_at, created_at, revoked_at, last_used_at
+SELECT id, name, prefix, project, scopes, models, expires_at, created_at, revoked_at, last_used_at,
+       requests_per_minute, tokens_per_minute
 FROM token WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"""
 REVOKE: Final = """
 UPDATE token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id"""
@@ -75,6 +90,14 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     models: Sequence[ModelName] | None = None
     expires_at: datetime | None = None
     budget_nusd: NanoDollars | None = None
+    rate_limits: RateLimits = NO_RATE_LIMITS
+
+
+class RateLimitChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Other rate limits for a token: None takes one away, and what is not set stays."""
+
+    requests_per_minute: int | UnsetType | None = UNSET
+    tokens_per_minute: int | UnsetType | None = UNSET
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +113,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None
+    rate_limits: RateLimits
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -175,6 +199,26 @@ class AccessStore:
         """Return up to `limit` tokens, newest first; `before` is the last one's id, for the next page."""
         return [_token(row) for row in await self._database.fetch(LIST, before, limit)]
 
+    async def change(self, token: TokenId, change: RateLimitChange, actor: Actor) -> Token | None:
+        """Give a token other rate limits, and return it; None where there is none that is valid."""
+        requests, tokens = change.requests_per_minute, change.tokens_per_minute
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(
+                CHANGE,
+                token,
+                requests is not UNSET,
+                None if requests is UNSET else requests,
+                tokens is not UNSET,
+                None if tokens is UNSET else tokens,
+            )
+            if row is None:
+                return None
+            changed = _token(row)
+            detail = {"name": changed.name, **_shown(changed.rate_limits)}
+            await audit.record(connection, actor, Action.TOKEN_CHANGE, f"token:{token}", detail)
+            await notify(connection, TokensChanged())
+        return changed
+
     async def revoke(self, token: TokenId, actor: Actor) -> bool:
         """Make a token invalid for good; False where there is none that was valid."""
         async with self._database.transaction() as connection:
@@ -246,6 +290,8 @@ async def add_token(
         list(wanted.scopes),
         None if wanted.models is None else list(wanted.models),
         wanted.expires_at,
+        wanted.rate_limits.requests_per_minute,
+        wanted.rate_limits.tokens_per_minute,
     )
     if row is None:
         raise AssertionError("INSERT … RETURNING returned nothing")
@@ -254,13 +300,15 @@ async def add_token(
         key = (Scope.TOKEN, token.id, Window.TOTAL)
         await put_cap(connection, key, wanted.budget_nusd, "", actor)
     detail = {"name": token.name, "prefix": token.prefix, "scopes": " ".join(token.scopes)}
+    if token.rate_limits != NO_RATE_LIMITS:
+        detail |= _shown(token.rate_limits)
     await audit.record(connection, actor, Action.TOKEN_CREATE, f"token:{token.id}", detail)
     await notify(connection, TokensChanged())
     return Minted(token, Secret(secret))
 
 
 def _caller(row: Record) -> Caller:
-    models = row["models"]
+    models, limits = row["models"], _rate_limits(row)
     return Caller(
         token=TokenId(str(row["id"])),
         name=row["name"],
@@ -269,6 +317,7 @@ def _caller(row: Record) -> Caller:
         models=None if models is None else frozenset(models),
         expires_at=row["expires_at"],
         capped=frozenset(map(Window, row["capped"])),
+        rate_limits=None if limits == NO_RATE_LIMITS else limits,
     )
 
 
@@ -285,4 +334,20 @@ def _token(row: Record) -> Token:
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        rate_limits=_rate_limits(row),
     )
+
+
+def _rate_limits(row: Record) -> RateLimits:
+    return RateLimits(
+        requests_per_minute=row["requests_per_minute"],
+        tokens_per_minute=row["tokens_per_minute"],
+    )
+
+
+def _shown(limits: RateLimits) -> dict[str, str]:
+    """Return rate limits as a row of the audit log has them."""
+    return {
+        name: "none" if value is None else str(value)
+        for name, value in msgspec.structs.asdict(limits).items()
+    }

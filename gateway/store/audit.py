@@ -28,10 +28,12 @@ class Action(StrEnum):
     BUDGET_DELETE = "budget.delete"
     KILL_ON = "kill.on"
     KILL_OFF = "kill.off"
+    PRICES_CHOOSE = "prices.choose"
     UNSETTLED_RESOLVE = "unsettled.resolve"
     RUN_CREATE = "run.create"
     RUN_CLOSE = "run.close"
     TOKEN_CREATE = "token.create"  # noqa: S105  # an action, not a credential
+    TOKEN_CHANGE = "token.change"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
     OWNER_LINK_CREATE = "owner_link.create"
     SESSION_START = "session.start"

@@ -3,17 +3,21 @@
 from datetime import timedelta
 
 import anyio
+import asyncpg
 import pytest
 
 from gateway.core import credentials
 from gateway.core.budget import Scope, Window
-from gateway.core.ids import ModelName
+from gateway.core.ids import ModelName, TokenId
 from gateway.core.money import NanoDollars
+from gateway.core.rates import MOST_REQUESTS, MOST_TOKENS, RateLimits
 from gateway.errors import LedgerUnavailable
-from gateway.store.access import MOST_UNKNOWN, AccessStore, Minted, NewToken
+from gateway.store.access import MOST_UNKNOWN, AccessStore, Minted, NewToken, RateLimitChange
 from gateway.store.database import Database, connect
 from gateway.store.limits import LimitStore
 from tests.store.made import DEFAULT, MINT, NOON, PEPPER, SOMEONE, TODAY, actions
+
+LIMITS = RateLimits(requests_per_minute=60, tokens_per_minute=5000)
 
 
 class Clock:
@@ -217,6 +221,84 @@ async def test_a_tokens_budget_is_a_cap_on_all_that_it_spends(
     minted = await create(access, budget_nusd=NanoDollars(70))
     [budget] = await LimitStore(database).spend(TODAY, Scope.TOKEN)
     assert (budget.scope_id, budget.window, budget.cap_nusd) == (minted.token.id, Window.TOTAL, 70)
+
+
+async def test_a_token_is_known_with_its_rate_limits(access: AccessStore):
+    minted = await create(access, rate_limits=LIMITS)
+    assert minted.token.rate_limits == LIMITS
+    assert (await access.page())[0].rate_limits == LIMITS
+    caller = await access.identify(minted.secret.reveal(), NOON)
+    assert caller.rate_limits == LIMITS
+
+
+async def test_a_token_without_rate_limits_says_so_in_one_comparison(access: AccessStore):
+    caller = await access.identify((await create(access)).secret.reveal(), NOON)
+    assert caller.rate_limits is None
+
+
+async def test_changed_rate_limits_are_in_force_elsewhere_after_a_refresh(
+    access: AccessStore, database: Database, clock: Clock
+):
+    elsewhere = store(database, clock)
+    minted = await create(access, rate_limits=LIMITS)
+    secret = minted.secret.reveal()
+    assert (await elsewhere.identify(secret, NOON)).rate_limits == LIMITS
+    changed = await access.change(minted.token.id, RateLimitChange(requests_per_minute=9), SOMEONE)
+    clock.seconds += 0.5
+    await elsewhere.refresh()
+    wanted = RateLimits(requests_per_minute=9, tokens_per_minute=5000)
+    assert changed.rate_limits == wanted == (await elsewhere.identify(secret, NOON)).rate_limits
+
+
+async def test_a_change_takes_away_what_is_none_and_leaves_what_is_not_set(access: AccessStore):
+    token = (await create(access, rate_limits=LIMITS)).token.id
+    once = await access.change(token, RateLimitChange(tokens_per_minute=None), SOMEONE)
+    assert once.rate_limits == RateLimits(requests_per_minute=60)
+    twice = await access.change(token, RateLimitChange(requests_per_minute=None), SOMEONE)
+    assert twice.rate_limits == RateLimits()
+    assert (await access.change(token, RateLimitChange(), SOMEONE)) == twice
+
+
+async def test_a_revoked_or_unknown_token_is_not_changed(access: AccessStore, database: Database):
+    token = (await create(access)).token.id
+    await access.revoke(token, SOMEONE)
+    before = await actions(database)
+    change = RateLimitChange(requests_per_minute=1)
+    assert await access.change(token, change, SOMEONE) is None
+    assert await access.change(TokenId(MINT.id()), change, SOMEONE) is None
+    assert await actions(database) == before
+
+
+async def test_a_change_is_recorded_with_what_holds_after_it(
+    access: AccessStore, database: Database
+):
+    token = (await create(access, rate_limits=LIMITS)).token.id
+    await access.change(token, RateLimitChange(tokens_per_minute=None), SOMEONE)
+    assert await actions(database) == [
+        (1, "token.create", f"token:{token}"),
+        (2, "token.change", f"token:{token}"),
+    ]
+    created, changed = [
+        r["detail"] for r in await database.fetch("SELECT * FROM audit ORDER BY seq")
+    ]
+    assert (created["requests_per_minute"], created["tokens_per_minute"]) == ("60", "5000")
+    assert (changed["requests_per_minute"], changed["tokens_per_minute"]) == ("60", "none")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        RateLimits(requests_per_minute=MOST_REQUESTS + 1),
+        RateLimits(requests_per_minute=0),
+        RateLimits(tokens_per_minute=MOST_TOKENS + 1),
+        RateLimits(tokens_per_minute=0),
+    ],
+)
+async def test_the_database_refuses_a_limit_that_is_none(access: AccessStore, limits: RateLimits):
+    with pytest.raises(asyncpg.CheckViolationError):
+        await create(access, rate_limits=limits)
+    most = RateLimits(requests_per_minute=MOST_REQUESTS, tokens_per_minute=MOST_TOKENS)
+    assert (await create(access, rate_limits=most)).token.rate_limits == most
 
 
 async def test_tokens_are_listed_newest_first_page_by_page(access: AccessStore):
