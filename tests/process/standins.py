@@ -2,7 +2,8 @@
 
 Two are other people's work, so that our reading of the wire is not tested against itself:
 
-* `llmock` (PyPI) and `aimock` (npm `@copilotkit/aimock`) answer as OpenAI does, from fixed texts;
+* `llmock` (PyPI) and `aimock` (npm `@copilotkit/aimock`) answer as OpenAI, Anthropic and Gemini do,
+  and aimock as Azure and Bedrock too, from fixed texts;
 * `scripted` is ours (`provider.py`): it misbehaves on demand and keeps the true account.
 """
 
@@ -27,37 +28,52 @@ START_SECONDS = 30.0
 AIMOCK = ROOT / "tests/node_modules/@copilotkit/aimock/dist/cli.js"
 
 AIMOCK_TEXT = "Hello from aimock. This text comes in several chunks of twenty characters."
+AIMOCK_USAGE = {"prompt_tokens": 30, "completion_tokens": 19, "total_tokens": 49}
+"""What every answer reports, in the words of its API; without it all but chat report zeros."""
 AIMOCK_FIXTURES: list[dict[str, Any]] = [
     {
         "match": {"endpoint": "chat", "toolName": "get_weather", "hasToolResult": False},
         "response": {
             "toolCalls": [{"name": "get_weather", "arguments": {"city": "Paris"}}],
-            "usage": {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 39},
+            "usage": AIMOCK_USAGE,
         },
     },
     {
         "match": {"endpoint": "chat", "responseFormat": "json_object"},
-        "response": {"content": '{"answer": 42}'},
+        "response": {"content": '{"answer": 42}', "usage": AIMOCK_USAGE},
     },
-    {"match": {"endpoint": "chat"}, "response": {"content": AIMOCK_TEXT}},
+    {
+        "match": {"endpoint": "chat"},
+        "response": {"content": AIMOCK_TEXT, "usage": AIMOCK_USAGE},
+    },
     {"match": {"endpoint": "embedding"}, "response": {"embedding": [0.25, -0.5, 1.0]}},
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Standin:
-    """A running provider.
-
-    `base_url` is what an OpenAI SDK is given: it ends in `/v1`. `url` is for those of Anthropic,
-    Google, Azure and Amazon.
-    """
+    """A running provider."""
 
     url: str
+    """What the SDKs of Azure and Amazon are given, where it serves them."""
     key: str
+    anthropic_path: str = ""
+    gemini_path: str = ""
 
     @property
     def base_url(self) -> str:
+        """Return what an OpenAI SDK is given: it ends in `/v1`."""
         return f"{self.url}/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        """Return what Anthropic's SDK is given, which adds `/v1` itself."""
+        return f"{self.url}{self.anthropic_path}"
+
+    @property
+    def gemini_url(self) -> str:
+        """Return what Google's SDK is given, which adds `/v1` or `/v1beta` itself."""
+        return f"{self.url}{self.gemini_path}"
 
 
 class Scripted(Standin):
@@ -108,13 +124,16 @@ def llmock(*options: str) -> Iterator[Standin]:
 
     Can: chat completions streamed (a word a chunk) and not, usage (an estimate: characters / 4),
     tools (calls the best match with arguments made from its schema, then answers in text), JSON
-    mode and schemas, `n`, embeddings (1,536 floats, `str` or `list[str]`), models, other dialects
-    under other paths. Faults by `POST /_llmock/scenario`; `GET /_llmock/requests` is its account.
-    Can't: honour max_tokens, base64 embeddings, count as OpenAI does, check keys.
+    mode and schemas, `n`, embeddings (1,536 floats, `str` or `list[str]`), models; OpenAI's
+    responses, Anthropic's messages and Gemini under `/v1beta` (also as an array), all with usage;
+    `/groq/openai/v1`, `/mistral/v1`, `/xai/v1`, `/together/v1`. Faults by
+    `POST /_llmock/scenario`; `GET /_llmock/requests` is its account.
+    Can't: honour max_tokens, base64 embeddings, count as OpenAI does, check keys, legacy
+    completions, any counting of tokens, Gemini's `/v1` and embeddings, Azure, Bedrock.
     """
     command = [f"{ROOT}/.venv/bin/llmock", "serve", "--port", "0", "--response-style", "static"]
     with _running([*command, *options], r"Uvicorn running on (http://\S+)") as url:
-        yield Standin(url, "any-key")
+        yield Standin(url, "any-key", anthropic_path="/anthropic", gemini_path="/gemini")
 
 
 @contextlib.contextmanager
@@ -122,10 +141,16 @@ def aimock(fixtures: Sequence[Mapping[str, Any]] | None = None) -> Iterator[Stan
     """Run aimock 1.43 with fixtures: {"match": …, "response": …}, the first that matches answers.
 
     The default ones call `get_weather` where it is offered and not yet answered, answer JSON mode
-    with `{"answer": 42}`, and everything else with `AIMOCK_TEXT`. Can: streams (20 characters a
-    chunk), usage (an estimate, or as a fixture says), tools, JSON mode, embeddings (the fixture's
-    vector for every input; base64 too), models, other dialects; `GET /__aimock/journal` is its
-    account. Can't: honour max_tokens or `n`, follow a JSON schema, miss a catch-all fixture.
+    with `{"answer": 42}`, and everything else with `AIMOCK_TEXT`, each at `AIMOCK_USAGE`. Can:
+    streams (20 characters a chunk), tools, JSON mode, embeddings (the fixture's vector for every
+    input; base64 too), models; one fixture answers in every API: OpenAI's chat and responses,
+    Azure's deployments and `/openai/v1`, Anthropic's messages, Gemini under `/v1beta`, Bedrock's
+    converse and invoke (Claude, Titan, Llama, … by the model's name), streamed and not.
+    `GET /__aimock/journal` is its account.
+    Can't: honour max_tokens or `n`, follow a JSON schema, miss a catch-all fixture, legacy
+    completions, any counting of tokens, Gemini's `/v1`, arrays and batches, text in a stream of
+    converse that boto3 takes (it begins a block with an empty `start`; calls of tools are well);
+    responses have no sequence numbers, and no key is checked.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "fixtures.json")

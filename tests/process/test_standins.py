@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
+import anthropic
+import boto3
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from tests.process import standins
 from tests.process.conversation import HELLO, MODEL, WEATHER, client_of, said
 from tests.process.programs import ScriptFailed, run_node, run_sdk2
-from tests.process.standins import AIMOCK_TEXT, Scripted, Standin
+from tests.process.standins import AIMOCK_TEXT, AIMOCK_USAGE, Scripted, Standin
 
 
 @pytest.fixture(params=["llmock_standin", "aimock_standin", "scripted"])
@@ -73,6 +78,77 @@ def test_embeddings_are_given_for_each_input(sdk: openai.OpenAI) -> None:
 
 def test_models_are_listed(sdk: openai.OpenAI) -> None:
     assert [model.id for model in sdk.models.list()]
+
+
+@pytest.mark.parametrize("name", ["llmock_standin", "aimock_standin"])
+def test_the_stand_ins_of_others_answer_anthropic_with_usage(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    standin: Standin = request.getfixturevalue(name)
+    said: list[anthropic.types.MessageParam] = [{"role": "user", "content": "hello"}]
+    with anthropic.Anthropic(base_url=standin.anthropic_url, api_key=standin.key) as client:
+        whole = client.messages.create(model=MODEL, max_tokens=99, messages=said)
+        with client.messages.stream(model=MODEL, max_tokens=99, messages=said) as stream:
+            streamed = stream.get_final_message()
+    for answer in (whole, streamed):
+        assert answer.content[0].type == "text"
+        assert answer.content[0].text
+        assert answer.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("name", ["llmock_standin", "aimock_standin"])
+def test_the_stand_ins_of_others_answer_gemini_with_usage(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    standin: Standin = request.getfixturevalue(name)
+    where = types.HttpOptions(base_url=standin.gemini_url, api_version="v1beta")
+    client = genai.Client(api_key=standin.key, http_options=where)
+    whole = client.models.generate_content(model=MODEL, contents="hello")
+    streamed = list(client.models.generate_content_stream(model=MODEL, contents="hello"))
+    assert whole.text == "".join(chunk.text or "" for chunk in streamed)
+    for answer in (whole, streamed[-1]):
+        assert answer.usage_metadata is not None
+        assert (answer.usage_metadata.candidates_token_count or 0) > 0
+
+
+@pytest.mark.parametrize("name", ["llmock_standin", "aimock_standin"])
+def test_the_stand_ins_of_others_answer_responses_with_usage(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    with client_of(request.getfixturevalue(name)) as client:
+        whole = client.responses.create(model=MODEL, input="hello")
+        with client.responses.stream(model=MODEL, input="hello") as stream:
+            streamed = stream.get_final_response()
+    assert whole.output_text == streamed.output_text != ""
+    for answer in (whole, streamed):
+        assert answer.usage is not None
+        assert answer.usage.output_tokens > 0
+
+
+def test_aimock_answers_azure_and_bedrock(aimock_standin: Standin) -> None:
+    said: Any = [{"role": "user", "content": [{"text": "hello"}]}]
+    with openai.AzureOpenAI(
+        azure_endpoint=aimock_standin.url, api_key="k", api_version="2024-10-21"
+    ) as azure:
+        answer = azure.chat.completions.create(model="deployed", messages=HELLO)
+    assert answer.choices[0].message.content == AIMOCK_TEXT
+    bedrock = boto3.client(
+        "bedrock-runtime",
+        endpoint_url=aimock_standin.url,
+        region_name="us-east-1",
+        aws_access_key_id="id",
+        aws_secret_access_key="secret",
+    )
+    whole = bedrock.converse(modelId="anthropic.claude", messages=said)
+    assert whole["output"]["message"]["content"] == [{"text": AIMOCK_TEXT}]
+    assert whole["usage"]["outputTokens"] == AIMOCK_USAGE["completion_tokens"]
+    tools: Any = {"tools": [{"toolSpec": {"name": "get_weather", "inputSchema": {"json": {}}}}]}
+    streamed = bedrock.converse_stream(modelId="anthropic.claude", messages=said, toolConfig=tools)
+    events = list(streamed["stream"])
+    deltas = [e["contentBlockDelta"]["delta"] for e in events if "contentBlockDelta" in e]
+    arguments = "".join(delta["toolUse"]["input"] for delta in deltas)
+    assert json.loads(arguments) == {"city": "Paris"}
+    assert events[-1]["metadata"]["usage"]["inputTokens"] == AIMOCK_USAGE["prompt_tokens"]
 
 
 def test_aimock_says_what_its_fixture_says(aimock_standin: Standin) -> None:
