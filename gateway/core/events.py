@@ -21,6 +21,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `cache_write` is what was written for an hour, or for a time that nobody tells. `image_output` is
     None where images are not told apart from the text in `output`.
     `certain` is false where the numbers contradict each other and were read at their dearest.
+    `billed_nusd` is what the provider says that it bills, in nano-dollars, where it says so at all.
     """
 
     input: int
@@ -33,6 +34,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     image_output: int | None = None
     reasoning: int = 0
     certain: bool = True
+    billed_nusd: int | None = None
 
     @property
     def written(self) -> int:

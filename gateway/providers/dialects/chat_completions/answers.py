@@ -5,18 +5,16 @@ does not fit, or is JSON only to a lenient reader (NaN, lone surrogates, bytes t
 is read again, slowly, and there every text counts as output: what is strange costs its most.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from gateway.core.events import Broken, Delta, Event, Served, Usage
-from gateway.providers.dialects.chat_completions import accounts
+from gateway.providers import lenient_json, openai_accounts
+from gateway.providers.lenient_json import label, names_twice, string, strings
 from gateway.providers.strict_json import has_duplicates
-
-MOST_LABEL: Final = 256
-"""Characters of a model's or tier's name; a longer one is not taken for a name."""
 
 
 class Called(msgspec.Struct, frozen=True, gc=False):
@@ -118,12 +116,13 @@ def usage(answer: Answer, document: bytes, *, makes_output: bool) -> Usage | Non
     values = answer.usage or (answer.x_groq or {}).get("usage")
     if not isinstance(values, dict) or _is_ambiguous(document):
         return None
-    return accounts.read(values, makes_output=makes_output)
-
-
-def label(name: str | None) -> str | None:
-    """Return a model's or tier's name, None where it can't be one."""
-    return name if name and len(name) <= MOST_LABEL and name.isprintable() else None
+    reported = openai_accounts.read(values, openai_accounts.CHAT, makes_output=makes_output)
+    if reported is None or openai_accounts.MONEY.isdisjoint(values):
+        return reported
+    billed = (openai_accounts.billed(bytes(raw)) for raw in _accounts(document))
+    return structs.replace(
+        reported, billed_nusd=next((nusd for nusd in billed if nusd is not None), None)
+    )
 
 
 def whole(document: bytes, *, makes_output: bool) -> Sequence[Event]:
@@ -183,7 +182,7 @@ def _is_ambiguous(document: bytes) -> bool:
     there each name has to be the only one of its kind.
     """
     if all(document.count(name) <= 1 for name in _MEMBER_NAMES):
-        return any(_names_twice(bytes(raw)) for raw in _accounts(document))
+        return any(names_twice(bytes(raw)) for raw in _accounts(document))
     if len(document) <= _MOST_CHECKED:
         return has_duplicates(document)
     return any(document.count(name) > 1 for name in _ACCOUNT_NAMES)
@@ -197,32 +196,20 @@ def _accounts(document: bytes) -> list[msgspec.Raw]:
     return [raw for raw in (found.usage, found.x_groq) if raw is not None]
 
 
-def _names_twice(account: bytes) -> bool:
-    """Return whether an account has a member twice: none has that encodes to what it was read from."""
-    try:
-        written = msgspec.json.encode(msgspec.json.decode(account))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return True
-    return written != account.translate(None, _SPACE) and has_duplicates(account)
-
-
 def _read_slowly(document: bytes) -> Answer | None:
-    try:
-        values = json.loads(document.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict):
+    values = lenient_json.read(document)
+    if values is None:
         return None
     choices = values.get("choices")
     reported = values.get("usage")
     return Answer(
         choices=list(map(_choice, choices)) if isinstance(choices, list) else None,
-        model=_string(values.get("model")),
-        service_tier=_string(values.get("service_tier")),
+        model=string(values.get("model")),
+        service_tier=string(values.get("service_tier")),
         usage=reported if isinstance(reported, dict | None) else {},
         error=values.get("error"),
         x_groq=x_groq if isinstance(x_groq := values.get("x_groq"), dict) else None,
-        object=_string(values.get("object")),
+        object=string(values.get("object")),
         data=msgspec.Raw(b"[]") if isinstance(values.get("data"), list) else None,
     )
 
@@ -234,32 +221,12 @@ def _choice(value: object) -> Choice:
     said = [value.get(name) for name in ("delta", "message", "text")]
     return Choice(
         index=index if type(index) is int else 0,
-        text="".join(_strings(said)),
-        finish_reason=_string(value.get("finish_reason")),
+        text="".join(strings(said)),
+        finish_reason=string(value.get("finish_reason")),
     )
 
 
-def _strings(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value, in any order, without recursion."""
-    left = [value]
-    while left:
-        match left.pop():
-            case str(found):
-                yield found.encode("utf-8", "replace").decode()
-            case dict(members):
-                left.extend(members.values())
-            case list(items):
-                left.extend(items)
-            case _:
-                pass
-
-
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 _MOST_CHECKED: Final = 64 << 10
-_SPACE: Final = b" \n\r\t"
 _MEMBER_NAMES: Final = (b'"usage"', b'"service_tier"')
 _ACCOUNT_NAMES: Final = (
     b'"usage"',

@@ -18,6 +18,7 @@ from gateway.providers.adapter import Piece
 from gateway.providers.dialects.chat_completions import answers
 from gateway.providers.dialects.chat_completions.answers import Answer, Choice
 from gateway.providers.framing import EventFraming, Frame
+from gateway.providers.lenient_json import label
 
 _DONE: Final = b"[DONE]"
 _USAGE: Final = b'"usage"'
@@ -151,7 +152,7 @@ class ChatStream:
         self._tier = answer.service_tier or self._tier
         if before == (self._model, self._tier):
             return None
-        return Served(answers.label(self._model), answers.label(self._tier))
+        return Served(label(self._model), label(self._tier))
 
     def _relay(self, answer: Answer, frame: Frame, data: bytes) -> bytes:
         if not self._hides_usage:

@@ -1,14 +1,20 @@
 """The provider's account: its conventions made one, and nothing trusted that is not sound."""
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from gateway.core.events import Usage
-from gateway.providers.dialects.chat_completions.accounts import read
+from gateway.providers.openai_accounts import CHAT, RESPONSES, billed, read as read_named
 
 PLAIN = {"prompt_tokens": 100, "completion_tokens": 40, "total_tokens": 140}
+
+
+def read(values: dict[str, Any], *, makes_output: bool) -> Usage | None:
+    return read_named(values, CHAT, makes_output=makes_output)
 
 
 def chat(**fields: object) -> Usage | None:
@@ -143,3 +149,72 @@ def test_an_account_never_says_less_than_it_was_given(values: dict[str, Any], ma
     assert sum(parts) == values["prompt_tokens"]
     assert found.output + found.audio_output >= (values.get("completion_tokens") or 0)
     assert found.reasoning <= found.output
+
+
+def test_responses_call_the_same_figures_otherwise():
+    said = {
+        "input_tokens": 100,
+        "input_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 20},
+        "output_tokens": 40,
+        "output_tokens_details": {"reasoning_tokens": 25},
+        "total_tokens": 140,
+    }
+    found = read_named(said, RESPONSES, makes_output=True)
+    assert found == Usage(input=50, output=40, cached=30, cache_write=20, reasoning=25)
+    assert read_named(said, CHAT, makes_output=True) is None
+
+
+@pytest.mark.parametrize(
+    ("account", "nusd"),
+    [
+        (b"{}", None),
+        (b'{"cost":null}', None),
+        (b'{"cost":0}', 0),
+        (b'{"cost":0.00014}', 140_000),
+        (b'{"cost":1.4e-4}', 140_000),
+        (b'{"cost":"0.00014"}', 140_000),
+        (b'{"cost":0.1234567891}', 123_456_790),
+        (b'{"cost":0.123456789' + b"0" * 90 + b"1}", 123_456_790),
+        (b'{"cost":1e-300}', 1),
+        (b'{"cost":-0.1}', None),
+        (b'{"cost":1e999}', None),
+        (b'{"cost":1e10}', None),
+        (b'{"cost":"NaN"}', None),
+        (b'{"cost":"sNaN"}', None),
+        (b'{"cost":"Infinity"}', None),
+        (b'{"cost":NaN}', None),
+        (b'{"cost":true}', None),
+        (b'{"cost":{"total":1}}', None),
+        (b'{"cost":0.01,"is_byok":false,"cost_details":{"upstream_inference_cost":2}}', 10_000_000),
+        (
+            b'{"cost":0.01,"is_byok":true,"cost_details":{"upstream_inference_cost":2}}',
+            2_010_000_000,
+        ),
+        (b'{"cost":0.01,"cost_details":{"upstream_inference_cost":2}}', 2_010_000_000),
+        (b'{"cost":0.01,"is_byok":true,"cost_details":{"upstream_inference_cost":-2}}', 10_000_000),
+        (b'{"cost":0.01,"is_byok":true,"cost_details":null}', 10_000_000),
+        (b'{"cost_in_usd_ticks":10}', 1),
+        (b'{"cost_in_usd_ticks":37756000}', 3_775_600),
+        (b'{"cost_in_usd_ticks":37756001}', 3_775_601),
+        (b'{"cost_in_usd_ticks":-1}', None),
+        (b'{"cost_in_usd_ticks":100,"cost":0.5}', 500_000_000),
+        (b"nothing", None),
+        (b"\xff", None),
+        (b"[" * 20_000, None),
+    ],
+)
+def test_what_is_billed_is_read_from_its_digits(account: bytes, nusd: int | None):
+    assert billed(account) == nusd
+
+
+@given(st.decimals(0, 10**9, allow_nan=False, allow_infinity=False))
+def test_an_amount_is_never_read_as_less_or_a_nano_dollar_more(amount: Decimal):
+    found = billed(b'{"cost":%s}' % str(amount).encode())
+    assert found is not None
+    assert 0 <= Fraction(found) - Fraction(amount) * 10**9 < 1
+
+
+@given(st.binary())
+def test_no_account_makes_it_raise(account: bytes):
+    billed(account)
+    billed(b'{"cost":' + account + b"}")
