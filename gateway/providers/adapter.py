@@ -48,13 +48,15 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is the name that the path asks for, None where the body does. `version` is the API's, as
     the client wrote it (Gemini's `v1beta`, Azure's `api-version`), None where the API has none.
-    `is_array`: a stream is one JSON array and no server-sent events.
+    `is_array`: a stream is one JSON array and no server-sent events. `is_beta`: the client asked for
+    the form of Anthropic's API that has its beta features.
     """
 
     endpoint: Endpoint
     model: str | None = None
     version: str | None = None
     is_array: bool = False
+    is_beta: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
