@@ -9,6 +9,7 @@ import msgspec
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Adapter
+from gateway.providers.hosts.anthropic import AnthropicHost
 from gateway.providers.hosts.compatible import CompatibleHost, Quirks
 from gateway.providers.hosts.sandbox import BASE_URL, SandboxHost
 
@@ -22,6 +23,7 @@ PATHS: Final[Mapping[str, str]] = {
 """Every dialect, and the path that its API is under here."""
 _UNDERSTOOD: Final[Mapping[str, frozenset[str]]] = {
     "openai": frozenset({"openai", "azure"}),
+    "anthropic": frozenset({"anthropic"}),
 }
 """Which clients' dialects a provider's covers. Azure's clients send the same bodies as OpenAI's."""
 
@@ -57,6 +59,8 @@ def adapter(
         raise ConfigurationInvalid(
             f"Provider {provider} has a dialect that is not supported; use one of: {known}."
         )
+    if dialect == "anthropic":
+        return Adapter(AnthropicHost(provider, base_url), speaks)
     if base_url == BASE_URL:
         return Adapter(SandboxHost(provider), speaks)
     quirks = _quirks(provider, base_url)

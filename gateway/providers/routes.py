@@ -11,6 +11,8 @@ import msgspec
 
 from gateway.providers.adapter import Dialect, Endpoint, Path
 from gateway.providers.dialects.chat_completions import ChatCompletions
+from gateway.providers.dialects.messages import Messages
+from gateway.providers.dialects.messages.routes import AnthropicApi
 from gateway.providers.paths import (
     Listing,
     Metered,
@@ -29,6 +31,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 OPENAI: Final = ChatCompletions("openai")
 AZURE: Final = ChatCompletions("azure")
+ANTHROPIC: Final = Messages()
 """They keep nothing between calls, so one of each is enough."""
 
 _ELSEWHERE: Final = Elsewhere()
@@ -68,6 +71,7 @@ class _OpenAiApi:
         return self.refusal
 
 
+_ANTHROPIC_API: Final = AnthropicApi("/anthropic", ANTHROPIC)
 _BODIES: Final = {
     b"chat/completions": Path(endpoint=Endpoint.CHAT_COMPLETIONS),
     b"completions": Path(endpoint=Endpoint.COMPLETIONS),
@@ -111,8 +115,10 @@ def _resolved(raw_path: bytes) -> bytes:
 _APIS: Final[Mapping[bytes, Callable[[str, bytes, bytes], Routed]]] = {
     b"v1": _OPENAI_API,
     b"azure": _azure,
+    b"anthropic": _ANTHROPIC_API,
 }
 _REFUSED: Final[Mapping[bytes, Unserved]] = {
     b"v1": _OPENAI_API.refusal,
     b"azure": _AZURE_REFUSAL,
+    b"anthropic": _ANTHROPIC_API.refusal,
 }

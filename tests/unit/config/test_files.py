@@ -13,6 +13,7 @@ from gateway.errors import ConfigurationInvalid
 ROOT = Path(__file__).parents[3]
 KEY = "sk-canary-5f1e"
 ENVIRON = {
+    "ANTHROPIC_API_KEY": KEY,
     "OPENAI_API_KEY": KEY,
     "GROQ_API_KEY": KEY,
     "PASSWORD": KEY,
@@ -32,14 +33,14 @@ def test_the_default_file_names_every_section_and_setting():
         assert re.search(rf"\b{name}\b", text), name
 
 
-@pytest.mark.parametrize("name", ["openai", "compatible", "stand-in"])
+@pytest.mark.parametrize("name", ["anthropic", "openai", "compatible", "stand-in"])
 def test_an_example_can_be_used(name: str):
     load(ROOT / "configs" / "examples" / f"{name}.yaml", ENVIRON)
 
 
 def test_every_example_is_tested():
     names = {path.name for path in (ROOT / "configs" / "examples").iterdir()}
-    assert names == {"openai.yaml", "compatible.yaml", "stand-in.yaml"}
+    assert names == {"anthropic.yaml", "openai.yaml", "compatible.yaml", "stand-in.yaml"}
 
 
 def test_a_given_file_is_taken_before_the_environments(tmp_path: Path):

@@ -30,6 +30,7 @@ WEBHOOK_URL = (
 )
 WEBHOOK_SECRET = 'whsec_ and 24 to 64 random bytes in base64, best as "${NAME}"'
 NOT_SUPPORTED = "which is not supported by this release"
+SERVED = NOT_YET[0].allowed
 
 
 def line(source: str | bytes, environ: Mapping[str, str] = ENVIRON) -> str:
@@ -267,8 +268,8 @@ WRONG = {
         '$.webhooks.ops.events[0]: found text "budget.spent", allowed is one of budget.threshold'
     ),
     # not in this release
-    provider(dialect="anthropic"): (
-        f"$.providers.p.dialect: found anthropic, {NOT_SUPPORTED}, allowed is openai"
+    provider(dialect="bedrock"): (
+        f"$.providers.p.dialect: found bedrock, {NOT_SUPPORTED}, allowed is {SERVED}"
     ),
     provider(key="vault"): (
         f'$.providers.p.key: found vault, {NOT_SUPPORTED}, allowed is the key itself, best as "${{NAME}}"'
