@@ -16,7 +16,15 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from gateway import __version__
-from gateway.app import alerting, local_files, opening, orders as told, reloading, welcoming
+from gateway.app import (
+    alerting,
+    local_files,
+    opening,
+    orders as told,
+    reloading,
+    repricing,
+    welcoming,
+)
 from gateway.app.clock import SystemClock
 from gateway.app.opening import Place
 from gateway.app.orders import Orders
@@ -63,7 +71,8 @@ async def serve(
     async with opening.opened(config, place, journal) as found:
         tables = stores(found.database, config, pepper, clock)
         ours = await opening.installed(found.database, tables, config, pepper, clock)
-        parts = build(config, found.database, tables, journal, clock)
+        priced = await repricing.chosen(tables.prices)
+        parts = build(config, found.database, tables, journal, clock, priced)
 
         async def on_serving(port: int | None, group: TaskGroup) -> None:
             spoken = parts.pipeline.standing.spoken

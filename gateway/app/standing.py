@@ -20,19 +20,20 @@ from gateway.providers import catalog
 from gateway.providers.adapter import Adapter
 from gateway.remote.upstream import Place
 from gateway.store import prices
+from gateway.store.price_lists import PriceList
 
 _PORTS = {"http": 80, "https": 443}
 
 
-def standing(config: Config, today: date) -> Standing:
-    """Return what a configuration says of models and providers.
+def standing(config: Config, today: date, listed: PriceList | None = None) -> Standing:
+    """Return what a configuration says of models and providers, priced by a list (None: the package's).
 
     Raises:
         ConfigurationInvalid: a price is incomplete, or a fallback has none and could never be tried.
     """
     urls = {name: provider.base_url for name, provider in config.providers.items()}
     overrides = {ModelName(name): _override(price) for name, price in config.prices.items()}
-    book = prices.compile_book(urls, overrides, today)
+    book = prices.compile_book(urls, overrides, today, listed)
     fallbacks = {alias: route.fallbacks for alias, route in config.models.items()}
     _check_priced(fallbacks, book)
     whole = directory(book, config.providers, _aliases(config), fallbacks)

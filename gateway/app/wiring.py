@@ -9,6 +9,7 @@ import msgspec
 from gateway import __version__
 from gateway.app import quoting, standing
 from gateway.app.clock import SystemClock
+from gateway.app.repricing import Chosen, Repricing
 from gateway.config import Config
 from gateway.core.ids import Provider, ReplicaId
 from gateway.core.limits import Limits, local_day
@@ -38,6 +39,8 @@ from gateway.store.ledger import LedgerStore
 from gateway.store.limits import LimitStore
 from gateway.store.minting import Mint
 from gateway.store.outbox import OutboxStore
+from gateway.store.price_choices import PriceChoices
+from gateway.store.price_lists import PriceList
 from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunDefaults, RunStore
 from gateway.store.sessions import SessionStore
@@ -63,6 +66,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerStore
     limits: LimitStore
     outbox: OutboxStore
+    prices: PriceChoices
     replicas: ReplicaStore
     runs: RunStore
     sessions: SessionStore
@@ -71,10 +75,14 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings:
-    """The configuration that is in force; replaced when it is reloaded."""
+    """The configuration that is in force, replaced when it is reloaded; and the list of prices.
 
-    def __init__(self, config: Config) -> None:
+    `listed` is None where that is the package's own.
+    """
+
+    def __init__(self, config: Config, listed: PriceList | None) -> None:
         self.config = config
+        self.listed = listed
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +108,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     def reconfigure(self, config: Config, today: date) -> None:
         """Put a new configuration in force, but for what takes a restart."""
-        self.pipeline.standing = standing.standing(config, today)
+        self.pipeline.standing = standing.standing(config, today, self.settings.listed)
         self.board.apply(standing.limits(config, self.board.limits))
         self.settings.config = config
         self.providers.stock_places = standing.stock_places(config)
@@ -124,6 +132,7 @@ def stores(database: Database, config: Config, pepper: bytes, clock: SystemClock
         ledger=LedgerStore(database),
         limits=LimitStore(database),
         outbox=OutboxStore(database),
+        prices=PriceChoices(database),
         replicas=ReplicaStore(database),
         runs=RunStore(database, mint, RunDefaults(config.limits.run_nusd)),
         sessions=SessionStore(database, mint),
@@ -133,15 +142,20 @@ def stores(database: Database, config: Config, pepper: bytes, clock: SystemClock
 
 
 def build(
-    config: Config, database: Database, tables: Stores, journal: Journal, clock: SystemClock
+    config: Config,
+    database: Database,
+    tables: Stores,
+    journal: Journal,
+    clock: SystemClock,
+    chosen: Chosen,
 ) -> Parts:
     """Return the parts of a gateway on a database that is migrated."""
     mint = Mint(clock.unix_ms, clock.entropy)
     replica = ReplicaId(mint.id())
     ttl_s = config.ledger.lease_ttl_ms / 1000
-    now_standing = standing.standing(config, clock.utc().date())
+    now_standing = standing.standing(config, clock.utc().date(), chosen.listed)
     client = Http1Client(ssl_context=None, limits=PoolLimits(per_origin=CONNECTIONS))
-    settings = Settings(config)
+    settings = Settings(config, chosen.listed)
 
     def connected() -> dict[tuple[Provider, ConnectionState], int]:
         return connections(client, standing.places(settings.config))
@@ -170,12 +184,21 @@ def build(
         relay=Relay(providers, board),
         reporter=telemetry,
     )
+    repricing = Repricing(
+        choices=tables.prices,
+        settings=settings,
+        pipeline=pipeline,
+        telemetry=telemetry,
+        today=lambda: clock.utc().date(),
+        seen=chosen.seq,
+    )
     signals = Signals(
         replica=replica,
         database=database,
         limits=tables.limits,
         runs=tables.runs,
         tokens=tables.access,
+        prices=repricing,
         board=board,
         purse=purse,
         witness=telemetry,
@@ -201,7 +224,7 @@ def build(
         settings=settings,
         app=Dispatch(
             Proxy(pipeline, telemetry),
-            create(_services(config, tables, pipeline, telemetry, clock)),
+            create(_services(config, tables, pipeline, telemetry, clock, repricing)),
         ),
         ops=OpsApp(OwnHealth(telemetry.registry, ready)),
         ready=ready,
@@ -223,12 +246,19 @@ def _today(pipeline: Pipeline, clock: SystemClock) -> date:
 
 
 def _services(
-    config: Config, tables: Stores, pipeline: Pipeline, telemetry: Telemetry, clock: SystemClock
+    config: Config,
+    tables: Stores,
+    pipeline: Pipeline,
+    telemetry: Telemetry,
+    clock: SystemClock,
+    pricing: Repricing,
 ) -> Services:
     return Services(
         access=tables.access,
         audit=tables.audit,
         limits=tables.limits,
+        prices=tables.prices,
+        pricing=pricing,
         replicas=tables.replicas,
         runs=tables.runs,
         sessions=tables.sessions,

@@ -17,7 +17,7 @@ import anyio
 import uvloop
 from anyio.abc import TaskGroup, TaskStatus
 
-from gateway.app import lifecycle, local_files
+from gateway.app import lifecycle, local_files, repricing
 from gateway.app.clock import SystemClock
 from gateway.app.lifecycle import Life
 from gateway.app.line import (
@@ -68,7 +68,8 @@ async def _work(assigned: Assignment, line: Line[Order]) -> None:
     pepper = local_files.pepper(place.folder, place.environ)
     async with connect(assigned.dsn, size=POOL_SIZE) as database:
         tables = stores(database, config, pepper, clock)
-        parts = build(config, database, tables, journal(clock), clock)
+        priced = await repricing.chosen(tables.prices)
+        parts = build(config, database, tables, journal(clock), clock, priced)
         main = None
         if assigned.port is not None:
             sockets = bind_shared(assigned.host, assigned.port)

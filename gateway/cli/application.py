@@ -8,7 +8,18 @@ from typing import Final
 import typer
 from typer.exceptions import TyperException
 
-from gateway.cli import budgets, estimates, host, kills, printing, runs, tokens, traces, unsettled
+from gateway.cli import (
+    budgets,
+    estimates,
+    host,
+    kills,
+    prices,
+    printing,
+    runs,
+    tokens,
+    traces,
+    unsettled,
+)
 from gateway.errors import GatewayError
 
 FAILED: Final = 1
@@ -37,6 +48,16 @@ _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Command]]]] = {
             "show": budgets.show,
             "list": budgets.listing,
             "delete": budgets.delete,
+        },
+    ),
+    "prices": (
+        "What models cost, and where that is from.",
+        {
+            "show": prices.show,
+            "check": prices.check,
+            "update": prices.update,
+            "versions": prices.versions,
+            "activate": prices.activate,
         },
     ),
     "runs": (

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     KILL = "throw a kill switch"
     LIFT = "lift a kill switch"
     RESOLVE = "resolve unsettled money"
+    SET_PRICES = "set prices"
     SET_TOKENS = "set tokens"
     ADMIT_OWNERS = "admit owners"
 
@@ -49,6 +50,7 @@ _WRITING: Final = frozenset(
         Permission.KILL,
         Permission.LIFT,
         Permission.RESOLVE,
+        Permission.SET_PRICES,
         Permission.SET_TOKENS,
     }
 )
@@ -88,6 +90,11 @@ ROUTES: Final[Mapping[tuple[str, str], Permission | Open]] = {
     ("DELETE", f"{_API}/kill/{{id}}"): Permission.LIFT,
     ("GET", f"{_API}/unsettled"): Permission.SEE_SETTINGS,
     ("POST", f"{_API}/unsettled"): Permission.RESOLVE,
+    ("GET", f"{_API}/prices"): Permission.SEE_SETTINGS,
+    ("POST", f"{_API}/prices"): Permission.SET_PRICES,
+    ("GET", f"{_API}/prices/check"): Permission.SEE_SETTINGS,
+    ("GET", f"{_API}/prices/versions"): Permission.SEE_SETTINGS,
+    ("POST", f"{_API}/prices/versions/{{version}}/activate"): Permission.SET_PRICES,
     ("POST", f"{_API}/estimate"): Permission.ESTIMATE,
     ("GET", f"{_API}/traces"): Permission.SEE_USAGE,
     ("GET", f"{_API}/traces/export"): Permission.SEE_USAGE,

@@ -1,4 +1,4 @@
-"""Keeps this replica's view of kill switches, caps, tokens and closed runs up to date.
+"""Keeps this replica's view of kill switches, caps, tokens, closed runs and prices up to date.
 
 A notice makes it quick, a poll makes it sure: what was notified while the connection was away is
 read when it is back, and everything is read again every third of a lease's life in any case.
@@ -23,6 +23,7 @@ from gateway.store.notices import (
     CapsChanged,
     KillOff,
     KillOn,
+    PricesChanged,
     Recalled,
     RunClosed,
     TokensChanged,
@@ -38,6 +39,14 @@ class Tokens(Protocol):
 
     async def refresh(self) -> None:
         """Ask which of them changed."""
+        ...
+
+
+class Prices(Protocol):
+    """The price book that calls are bounded and settled by."""
+
+    async def refresh(self) -> None:
+        """Ask which list of prices is in force, and work by it."""
         ...
 
 
@@ -68,6 +77,7 @@ class Signals:
         limits: LimitStore,
         runs: RunStore,
         tokens: Tokens,
+        prices: Prices,
         board: Switchboard,
         purse: Purse,
         witness: Witness,
@@ -79,6 +89,7 @@ class Signals:
         self._limits = limits
         self._runs = runs
         self._tokens = tokens
+        self._prices = prices
         self._board = board
         self._purse = purse
         self._witness = witness
@@ -103,6 +114,7 @@ class Signals:
     async def _read_memories(self) -> None:
         self._reads_all = False
         await self._tokens.refresh()
+        await self._prices.refresh()
         for run in await self._runs.refresh():
             self._purse.close_run(run)
 
@@ -133,7 +145,7 @@ class Signals:
                 pass
             case CapsChanged():
                 self._purse.recall()
-            case TokensChanged():
+            case TokensChanged() | PricesChanged():
                 self._reads_all = True
             case RunClosed(run):
                 self._runs.closed(run)

@@ -4,7 +4,7 @@ A notice can be lost with its connection, so it makes things quick and nothing d
 of these states is also read again now and then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -47,6 +47,10 @@ class RunClosed(msgspec.Struct, frozen=True):
     id: RunId
 
 
+class PricesChanged(msgspec.Struct, frozen=True):
+    """Another list of prices is in force."""
+
+
 class Recalled(msgspec.Struct, frozen=True):
     """A replica lacks money of some budgets: the others should give back what they don't hold."""
 
@@ -54,7 +58,7 @@ class Recalled(msgspec.Struct, frozen=True):
     keys: tuple[BudgetKey, ...]
 
 
-Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed | Recalled
+Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed | PricesChanged | Recalled
 
 
 def payload(notice: Notice) -> str:  # noqa: PLR0911  # one arm a notice
@@ -70,6 +74,8 @@ def payload(notice: Notice) -> str:  # noqa: PLR0911  # one arm a notice
             return "tokens"
         case RunClosed(id):
             return f"runs:{id}"
+        case PricesChanged():
+            return "prices"
         case Recalled():
             return f"recall:{msgspec.json.encode(notice).decode()}"
         case _:
@@ -86,12 +92,19 @@ def parse(text: str) -> Notice | None:  # noqa: PLR0911  # one arm a notice
             return KillOff(KillId(name))
         case "runs" if _is_id(name):
             return RunClosed(RunId(name))
-        case "caps" | "tokens" if not name:
-            return CapsChanged() if kind == "caps" else TokensChanged()
+        case "caps" | "tokens" | "prices" if not name:
+            return _CHANGES[kind]
         case "recall":
             return _recalled(name)
         case _:
             return None
+
+
+_CHANGES: Final[Mapping[str, Notice]] = {
+    "caps": CapsChanged(),
+    "tokens": TokensChanged(),
+    "prices": PricesChanged(),
+}
 
 
 def recalls(replica: ReplicaId, keys: Sequence[BudgetKey]) -> list[str]:

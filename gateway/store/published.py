@@ -1,5 +1,6 @@
-"""What vendors publish of their prices, as the package `genai-prices` has it, in whole numbers.
+"""What vendors publish of their prices, as `genai-prices` has it, in whole numbers.
 
+It comes with the package, or from a file of the same data that an operator gave (`price_files`).
 The package answers "which price fits this name best", and guesses where it does not know. A price
 that guards a cap may not be guessed, so this takes from it only what holds for certain: models under
 the ids that it spells out, prices of units that are metered here, and of several prices that may
@@ -32,6 +33,8 @@ from genai_prices.types import (
 from gateway.core.money import PER_DOLLAR
 from gateway.core.price_tables import Facts, Partial, Table
 from gateway.core.pricing import DEFAULT_TIER
+from gateway.store import bedrock_ids as bedrock
+from gateway.store.price_lists import PriceList
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -41,31 +44,46 @@ class Published(msgspec.Struct, frozen=True):
     facts: Facts
 
 
-VERSION: Final = f"genai-prices {genai_prices.__version__}"
+PACKAGED: Final = PriceList(
+    f"genai-prices {genai_prices.__version__}", date(2026, 11, 10), _PROVIDERS
+)
+"""The package's own list. Its day is that of the release, by `uv.lock` (a test compares them)."""
 
 
-def vendor(place: str, name: str) -> Vendor | None:
+def vendor(listed: PriceList, place: str, name: str) -> Vendor | None:
     """Return whose prices hold at a base URL: by its address, else by the provider's own name.
 
     A name says nothing where the address is another of that vendor's: a regional one costs more.
     """
-    for one in _PROVIDERS:
+    for one in listed.vendors:
         if re.match(one.api_pattern, place):
-            return one
+            return one if _is_listed_place(one.id, place) else None
     host = urlsplit(place).hostname or ""
-    named = next((one for one in _PROVIDERS if one.id == name), None)
+    named = next((one for one in listed.vendors if one.id == name), None)
     if named is None or re.search(named.api_pattern.removeprefix("https://"), host):
         return None
     return named
 
 
-def models(seller: Vendor, today: date) -> Iterator[Published]:
-    """Yield every model whose price is certain on a UTC day."""
+_LISTED_HOSTS: Final = {
+    "google": re.compile(r"generativelanguage\.googleapis\.com|aiplatform\.googleapis\.com")
+}
+"""Where a vendor has more hosts than its prices are for: Vertex's regional ones may cost more."""
+
+
+def _is_listed_place(vendor_id: str, place: str) -> bool:
+    hosts = _LISTED_HOSTS.get(vendor_id)
+    return hosts is None or hosts.fullmatch(urlsplit(place).hostname or "") is not None
+
+
+def models(seller: Vendor, place: str, today: date) -> Iterator[Published]:
+    """Yield every model whose price is certain at a place on a UTC day."""
     for model in seller.models:
         tiers = _tiers(model, today)
-        if tiers is not None:
+        names = _names_at(seller, model, place)
+        if tiers is not None and names:
             facts = Facts(tiers=tiers, context_tokens=_window(model.context_window))
-            yield Published(_names(model, _SNAPSHOTS.get(seller.id, ())), facts)
+            yield Published(names, facts)
 
 
 _BILLS_UNSEEN: Final = re.compile(r"-search(-|$)|deep-research")
@@ -73,8 +91,28 @@ _BILLS_UNSEEN: Final = re.compile(r"-search(-|$)|deep-research")
 _TAKES_NO_OUTPUT: Final = re.compile("embed|^voyage-|^bge-")
 _BILLED_TOO: Final = {"audio": "input_audio_mtok", "sonar": "requests_kcount"}
 """What models with such a word in their id bill, even where no price of it is listed."""
-_SNAPSHOTS: Final = {"openai": ("gpt-5-nano-2025-08-07",)}
-"""Ids that the package knows by how they begin alone. Source: `ChatModel` of the openai package."""
+_SNAPSHOTS: Final = {
+    "anthropic": (
+        "claude-3-5-haiku-20241022",
+        "claude-3-7-sonnet-20250219",
+        "claude-3-haiku-20240307",
+        "claude-haiku-4-5-20251001",
+        "claude-opus-4-1-20250805",
+        "claude-opus-4-5-20251101",
+        "claude-sonnet-4-20250514",
+        "claude-sonnet-4-5-20250929",
+    ),
+    "openai": ("gpt-5-nano-2025-08-07",),
+}
+"""Ids that the package knows by how they begin alone. Sources: `ChatModel` of the openai package,
+`Model` of the anthropic package (2.x and 0.70)."""
+
+
+def _names_at(seller: Vendor, model: ModelInfo, place: str) -> tuple[str, ...]:
+    """Return every id of a model that its price is certain for at a place."""
+    if seller.id == bedrock.VENDOR:
+        return bedrock.names(seller, model, place, _names(model, ()))
+    return _names(model, _SNAPSHOTS.get(seller.id, ()))
 
 
 def _names(model: ModelInfo, snapshots: Sequence[str]) -> tuple[str, ...]:

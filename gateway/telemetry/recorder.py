@@ -194,6 +194,14 @@ class Telemetry:
         """A new configuration is wrong, as `line` says; the old one stays."""
         self._log.error("configuration_refused", reason=line)
 
+    def prices_changed(self, version: str) -> None:
+        """Calls are priced by another list from here on."""
+        self._log.info("prices_changed", version=version)
+
+    def prices_refused(self, line: str) -> None:
+        """The list of prices that was chosen can't be used here, as `line` says; the old one stays."""
+        self._log.error("prices_refused", reason=line)
+
     def embedded_database(self, line: str) -> None:
         """Something happened to the embedded database, as its supervisor reports."""
         self._log.info("embedded_database", message=line)

@@ -10,16 +10,18 @@ from litestar import Request
 from gateway.core.limits import Caller
 from gateway.core.refusal import Refused
 from gateway.exchange.estimates import Estimate
-from gateway.providers.adapter import Endpoint, Headers
+from gateway.providers.adapter import Dialect, Headers, Path
 from gateway.store.access import AccessStore
 from gateway.store.audit_log import AuditLog
 from gateway.store.limits import LimitStore
 from gateway.store.minting import Mint
+from gateway.store.price_choices import PriceChoices
 from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.traces import TraceStore
 from gateway.store.unsettled import UnsettledStore
+from gateway.web.pricing import Pricing
 
 _KEY = "services"
 
@@ -28,7 +30,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """A call that is to be estimated and not made. `headers` are ours, with lower-case names."""
 
     caller: Caller
-    endpoint: Endpoint
+    path: Path
+    dialect: Dialect
     body: bytes
     headers: Headers
 
@@ -39,6 +42,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     access: AccessStore
     audit: AuditLog
     limits: LimitStore
+    prices: PriceChoices
+    pricing: Pricing
     replicas: ReplicaStore
     runs: RunStore
     sessions: SessionStore

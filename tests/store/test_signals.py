@@ -49,6 +49,7 @@ class Here:
         self.limits = LimitStore(database)
         self.runs = RunStore(database, MINT, RunDefaults(NanoDollars(100)))
         self.tokens = Tokens()
+        self.prices = Tokens()
         self.board = Switchboard(Limits())
         self.witness = FakeWitness()
         clock = FakeClock()
@@ -59,6 +60,7 @@ class Here:
             limits=self.limits,
             runs=self.runs,
             tokens=self.tokens,
+            prices=self.prices,
             board=self.board,
             purse=self.purse,
             witness=self.witness,

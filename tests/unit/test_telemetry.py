@@ -135,6 +135,7 @@ METRICS = {
     "traces_dropped": ("counter", set()),
     "webhooks": ("counter", {"result"}),
     "upstream_connections": ("gauge", {"provider", "state"}),
+    "upstream_circuit_open": ("gauge", {"provider"}),
     "build_info": ("gauge", {"version"}),
 }
 
@@ -143,6 +144,7 @@ def test_the_metrics_are_these_with_these_labels(recorded: Recorded):
     recorded.telemetry.call_ended(TRACE)
     recorded.telemetry.budgets([BudgetFigures(Scope.WORKSPACE, 1, 1, 1)])
     recorded.connections = {(Provider("openai"), "idle"): 1}
+    recorded.circuits = {Provider("openai"): True, Provider("groq"): False}
     found = {
         family.name.removeprefix("gateway_"): (
             family.type,
@@ -151,6 +153,8 @@ def test_the_metrics_are_these_with_these_labels(recorded: Recorded):
         for family in text_string_to_metric_families(recorded.exposed())
     }
     assert found == METRICS
+    assert recorded.value("upstream_circuit_open", provider="openai") == 1
+    assert recorded.value("upstream_circuit_open", provider="groq") == 0
 
 
 def test_every_metric_says_what_it_means_in_both_formats(recorded: Recorded):
@@ -451,12 +455,29 @@ EVENTS: dict[str, tuple[Callable[[Telemetry], None], str, dict[str, object]]] = 
         "error",
         {"reason": "$.limits: wrong"},
     ),
+    "prices_changed": (lambda t: t.prices_changed("v 1"), "info", {"version": "v 1"}),
+    "prices_refused": (lambda t: t.prices_refused("empty"), "error", {"reason": "empty"}),
     "replica_reclaimed": (
         lambda t: t.replica_reclaimed(ReplicaId("r1"), 2_500_000_000),
         "warning",
         {"replica": "r1", "unsettled_usd": "2.5"},
     ),
     "embedded_database": (lambda t: t.embedded_database("ready"), "info", {"message": "ready"}),
+    "circuit_opened": (
+        lambda t: t.circuit_opened(Provider("openai"), 5, 10.0),
+        "warning",
+        {"provider": "openai", "failures": 5, "wait_s": 10.0},
+    ),
+    "circuit_closed": (
+        lambda t: t.circuit_closed(Provider("openai")),
+        "info",
+        {"provider": "openai"},
+    ),
+    "key_rests": (
+        lambda t: t.key_rests(Provider("openai"), 1, 429, 2.5),
+        "warning",
+        {"provider": "openai", "index": 1, "status": 429, "rest_s": 2.5},
+    ),
     "upstream_failed": (
         lambda t: t.upstream_failed(Provider("openai"), "UpstreamLost", TRACE.id),
         "warning",

@@ -1,7 +1,7 @@
 """The management API on a real database, with time and chance in the test's hand."""
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from datetime import UTC, date, datetime
 
 import httpx
@@ -9,6 +9,9 @@ import pytest
 import pytest_asyncio
 from litestar import Litestar
 
+from gateway.app.repricing import Repricing
+from gateway.app.standing import standing
+from gateway.config import parse
 from gateway.core import access
 from gateway.core.ids import Project
 from gateway.core.refusal import Refused
@@ -19,6 +22,8 @@ from gateway.store.audit_log import AuditLog
 from gateway.store.database import Database
 from gateway.store.limits import LimitStore
 from gateway.store.minting import Mint
+from gateway.store.price_choices import PriceChoices
+from gateway.store.price_lists import PriceList
 from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunDefaults, RunStore
 from gateway.store.sessions import SessionStore
@@ -30,6 +35,20 @@ from gateway.web.admin import Quote, Services
 NOW = datetime(2099, 3, 14, 15, 9, 26, tzinfo=UTC)
 """Later than the database's own clock, which must not yet find expired what expires after this."""
 TODAY = date(2026, 3, 14)
+PRICED_ON = date(2026, 11, 25)
+"""The day for which prices are read."""
+CONFIG = b"""
+providers:
+  openai: {dialect: openai, base_url: https://api.openai.com/v1, key: k}
+  mine: {dialect: openai, base_url: "http://10.0.0.7/v1", key: k}
+models:
+  fast: {targets: [{model: openai/gpt-4o-mini, weight: 1}], fallbacks: [openai/gpt-4o]}
+  odd: {targets: [{model: openai/gpt-99, weight: 1}]}
+prices:
+  openai/gpt-4o: {input: "2.5", output: "10"}
+  openai/gpt-4.1: {output: "9"}
+  gone/m: {input: "1", output: "1"}
+"""
 URL = "http://localhost:8080"
 
 
@@ -41,12 +60,26 @@ class World:
         self.estimated: Estimate | Refused | None = None
         self.is_stopping = False
         self.bugs: list[BaseException] = []
+        self.config = parse(CONFIG, {})
+        self.listed: PriceList | None = None
+        self.standing = standing(self.config, PRICED_ON)
+        self.heard: list[str] = []
+        self.models = 0
         self._count = itertools.count(1)
 
     async def estimate(self, quote: Quote) -> Estimate | Refused:
         self.quotes.append(quote)
         assert self.estimated is not None
         return self.estimated
+
+    def prices_changed(self, version: str) -> None:
+        self.heard.append(version)
+
+    def prices_refused(self, line: str) -> None:
+        self.heard.append(f"refused: {line}")
+
+    def models_known(self, models: Set[str]) -> None:
+        self.models = len(models)
 
     def mint(self) -> Mint:
         count = self._count
@@ -63,11 +96,20 @@ def world() -> World:
 
 @pytest.fixture
 def services(database: Database, world: World) -> Services:
-    mint = world.mint()
+    mint, prices = world.mint(), PriceChoices(database)
     return Services(
         access=AccessStore(database, b"p" * 32, mint, lambda: 0.0, stale_s=15),
         audit=AuditLog(database),
         limits=LimitStore(database),
+        prices=prices,
+        pricing=Repricing(
+            choices=prices,
+            settings=world,
+            pipeline=world,
+            telemetry=world,
+            today=lambda: PRICED_ON,
+            seen=0,
+        ),
         replicas=ReplicaStore(database),
         runs=RunStore(database, mint, RunDefaults(5_000_000_000)),
         sessions=SessionStore(database, mint),

@@ -12,6 +12,7 @@ SETS = {
     "throw a kill switch",
     "lift a kill switch",
     "resolve unsettled money",
+    "set prices",
     "set tokens",
 }
 TABLE = {

@@ -1,5 +1,7 @@
+import tomllib
 from datetime import date, time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from genai_prices.data import providers as vendors
@@ -29,8 +31,8 @@ from gateway.core.pricing import (
     cost,
 )
 from gateway.errors import ConfigurationInvalid
-from gateway.store.prices import compile_book
-from gateway.store.published import models
+from gateway.store.prices import _family, compile_book
+from gateway.store.published import PACKAGED, models, vendor
 
 TODAY = date(2026, 11, 25)
 OPENAI = {Provider("openai"): "https://api.openai.com/v1"}
@@ -162,6 +164,9 @@ def test_a_price_holds_from_its_first_day():
     assert [price(date(2025, 6, 9)), price(date(2025, 6, 10))] == [10 * USD, 2 * USD]
 
 
+PLACE = "https://v/v1"
+
+
 def vendor_of(*models: ModelInfo) -> Vendor:
     return Vendor(id="v", name="V", api_pattern="https://v", models=list(models))
 
@@ -177,7 +182,7 @@ def test_prices_that_change_with_the_hour_are_taken_at_their_dearest(by_day: int
         ConditionalPrice(StartDateConstraint(date(2026, 2, 1)), prices=chat_price(10)),
         ConditionalPrice(TimeOfDateConstraint(time(6), time(18)), prices=chat_price(by_day)),
     ]
-    (model,) = models(vendor_of(ModelInfo("m", ClauseEquals("m"), prices=listed)), TODAY)
+    (model,) = models(vendor_of(ModelInfo("m", ClauseEquals("m"), prices=listed)), PLACE, TODAY)
     bases = [table.base["input"] for table in model.facts.tiers["default"]]
     assert set(bases) == {10 * USD, by_day * USD}
     filled = price_tables.model(Provider("v"), "m", model.facts).tiers["default"].base
@@ -188,7 +193,7 @@ def test_a_price_under_another_condition_may_apply():
     dearer = PriceVariant({"route": "eu"}, chat_price(7))
     batch = PriceVariant({"processing": "batch"}, chat_price(50))
     info = ModelInfo("m", ClauseEquals("m"), prices=chat_price(5), price_variants=[dearer, batch])
-    (model,) = models(vendor_of(info), TODAY)
+    (model,) = models(vendor_of(info), PLACE, TODAY)
     filled = price_tables.model(Provider("v"), "m", model.facts)
     assert set(filled.tiers) == {"default"}
     assert filled.tiers["default"].base.input == 7 * USD
@@ -213,7 +218,7 @@ def test_a_model_is_priced_if_all_it_is_sure_to_bill_is(
 ):
     price = ModelPrice(**{key: Decimal(usd) for key, usd in prices.items()})
     info = ModelInfo(name, ClauseEquals(name), prices=price)
-    assert bool(list(models(vendor_of(info), TODAY))) is is_sold
+    assert bool(list(models(vendor_of(info), PLACE, TODAY))) is is_sold
 
 
 def test_a_price_for_each_request_is_counted_once():
@@ -251,7 +256,34 @@ def test_a_model_of_another_vendor_may_have_any_vocabulary():
     groq = compile_book({Provider("groq"): "https://api.groq.com/openai/v1"}, {}, TODAY).models
     assert groq[ModelName("groq/openai/gpt-oss-120b")].vocabulary is Vocabulary.O200K
     llama = groq[ModelName("groq/llama-3.3-70b-versatile")]
-    assert (llama.vocabulary, llama.hidden_reasoning) == (Vocabulary.UNKNOWN, True)
+    assert (llama.vocabulary, llama.hidden_reasoning) == (Vocabulary.UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "thinks"),
+    [
+        ("meta-llama/Llama-3.3-70B-Instruct-Turbo", False),
+        ("us.meta.llama4-scout-17b-instruct-v1:0", False),
+        ("anthropic.claude-3-haiku-20240307-v1:0", False),
+        ("claude-3-5-sonnet", False),
+        ("claude-3-7-sonnet-latest", True),
+        ("claude-opus-5-5", True),
+        ("gemini-2.0-flash", False),
+        ("gemini-2.0-flash-thinking-exp", True),
+        ("gemini-2.5-flash", True),
+        ("gemma-3-27b-it", False),
+        ("gemma-4-31b-it", True),
+        ("llama-3.1-nemotron-ultra-253b-v1", True),
+        ("deepseek-r1-distill-llama-70b", True),
+        ("llama-3.1-405b-reasoning", True),
+        ("mixtral-8x7b-32768", False),
+        ("openai/gpt-4o-mini", False),
+        ("openai/gpt-4o:thinking", True),
+        ("grok-4-fast-non-reasoning", True),
+    ],
+)
+def test_only_models_from_before_thinking_are_sure_not_to(name: str, *, thinks: bool):
+    assert _family(name)[1] is thinks
 
 
 @pytest.mark.parametrize(
@@ -410,3 +442,84 @@ def test_every_price_of_every_vendor_can_be_compiled():
             assert cliffs == sorted(set(cliffs))
             for rates in (schedule.base, *(rates for _, rates in schedule.above)):
                 assert all(getattr(rates, field) >= 0 for field in Rates.__struct_fields__)
+
+
+def test_the_packages_list_is_of_the_day_of_its_release():
+    lock = tomllib.loads(Path("uv.lock").read_text(encoding="utf-8"))
+    (package,) = [one for one in lock["package"] if one["name"] == "genai-prices"]
+    assert f"genai-prices {package['version']}" == PACKAGED.version
+    assert package["sdist"]["upload-time"][:10] == str(PACKAGED.published_on)
+
+
+@pytest.mark.parametrize(
+    ("place", "vendor_id"),
+    [
+        ("https://api.anthropic.com", "anthropic"),
+        ("https://generativelanguage.googleapis.com", "google"),
+        ("https://aiplatform.googleapis.com/v1/projects/p", "google"),
+        ("https://europe-west4-aiplatform.googleapis.com/v1/projects/p", None),  # may cost more
+        ("https://bedrock-runtime.us-east-1.amazonaws.com", "aws"),
+        ("https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1", "aws"),
+        ("https://mine.openai.azure.com/openai/v1", "azure"),
+        ("https://api.mistral.ai/v1", "mistral"),
+        ("https://api.groq.com/openai/v1", "groq"),
+        ("https://api.deepseek.com", "deepseek"),
+        ("https://api.x.ai/v1", "x-ai"),
+        ("https://openrouter.ai/api/v1", "openrouter"),
+        ("https://api.together.xyz/v1", "together"),
+        ("http://localhost:11434/v1", None),
+    ],
+)
+def test_each_vendor_is_found_by_its_address(place: str, vendor_id: str | None):
+    found = vendor(PACKAGED, place, "mine")
+    assert (None if found is None else found.id) == vendor_id
+
+
+def bedrock(region: str) -> PriceBook:
+    place = f"https://bedrock-runtime.{region}.amazonaws.com"
+    return compile_book({Provider("bedrock"): place}, {}, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_at_home", "is_elsewhere"),
+    [
+        ("global.anthropic.claude-haiku-4-5-20251001-v1:0", True, True),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", True, True),
+        ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", True, True),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", True, False),
+        ("global.anthropic.claude-opus-4-5-20251101-v1:0", True, True),
+        ("amazon.nova-lite-v1:0", True, False),  # dearer in Europe
+        ("us.amazon.nova-premier-v1:0", True, False),
+        ("us.meta.llama3-3-70b-instruct-v1:0", True, False),
+        ("eu.amazon.nova-lite-v1:0", False, False),
+        ("regional.anthropic.claude-haiku-5-5", False, False),  # is no id of AWS's
+        ("us-gov.anthropic.claude-3-haiku-20240307-v1:0", False, False),
+    ],
+)
+def test_an_id_of_bedrock_has_a_price_where_it_is_certain(
+    name: str, *, is_at_home: bool, is_elsewhere: bool
+):
+    full = ModelName(f"bedrock/{name}")
+    found = [full in bedrock(region).models for region in ("us-east-1", "eu-central-1")]
+    assert found == [is_at_home, is_elsewhere]
+
+
+def test_a_call_that_stays_in_a_geography_costs_a_tenth_more():
+    models = bedrock("eu-central-1").models
+    there, anywhere = (
+        models[ModelName(f"bedrock/{where}.anthropic.claude-haiku-4-5-20251001-v1:0")]
+        for where in ("eu", "global")
+    )
+    assert there.tiers["default"].base.input == anywhere.tiers["default"].base.input * 11 // 10
+
+
+@pytest.mark.parametrize(
+    ("name", "spelt"),
+    [
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
+        ("claude-3-haiku-20240307", "claude-3-haiku"),
+    ],
+)
+def test_a_dated_id_of_anthropics_costs_what_its_model_does(name: str, spelt: str):
+    models = compile_book({Provider("a"): "https://api.anthropic.com"}, {}, TODAY).models
+    assert models[ModelName(f"a/{name}")].tiers == models[ModelName(f"a/{spelt}")].tiers
