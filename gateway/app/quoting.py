@@ -9,8 +9,7 @@ from gateway.core.refusal import Refused
 from gateway.exchange.estimates import Estimate
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call
-from gateway.providers.adapter import Headers, Path
-from gateway.providers.routes import OPENAI
+from gateway.providers.adapter import Headers
 from gateway.web.services import Quote
 
 
@@ -18,8 +17,8 @@ async def estimate(pipeline: Pipeline, quote: Quote) -> Estimate | Refused:
     """Estimate a call for someone who manages: they need not be allowed to make it."""
     caller = structs.replace(quote.caller, scopes=quote.caller.scopes | {CALL_SCOPE})
     call = Call(
-        path=Path(endpoint=quote.endpoint),
-        dialect=OPENAI,
+        path=quote.path,
+        dialect=quote.dialect,
         secret=None,
         headers=[*quote.headers, (b"x-gateway-dry-run", b"true")],
         passed=(),

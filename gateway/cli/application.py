@@ -66,7 +66,12 @@ _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Command]]]] = {
     ),
     "tokens": (
         "Tokens of clients and operators.",
-        {"create": tokens.create, "list": tokens.listing, "revoke": tokens.revoke},
+        {
+            "create": tokens.create,
+            "list": tokens.listing,
+            "change": tokens.change,
+            "revoke": tokens.revoke,
+        },
     ),
     "traces": (
         "What is kept of calls: metadata, no text.",

@@ -21,14 +21,22 @@ SHOWN: Final = {
 SHORTAGES: Final = {"REFUSED FOR": "code", "BUDGET": "budget", "LEFT": "left_usd"}
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 - the public spelling
     body: Annotated[
         str, typer.Argument(metavar="FILE", help="The request's JSON body; - is standard input.")
     ] = "-",
     *,
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            help="Where it would be sent, such as /anthropic/v1/messages; by default /v1/chat/completions.",
+        ),
+    ] = None,
     endpoint: Annotated[
-        Literal["chat/completions", "embeddings"], typer.Option("--endpoint", help="Where it goes.")
-    ] = "chat/completions",
+        Literal["chat/completions", "embeddings"] | None,
+        typer.Option("--endpoint", help="The same, for OpenAI's alone."),
+    ] = None,
     project: Annotated[
         str | None, typer.Option("--project", help="Its project; by default the token's own.")
     ] = None,
@@ -40,6 +48,7 @@ def estimate(
 ) -> None:
     """Say what a call may cost, and whether it would be admitted now."""
     order = given(
+        path=path,
         endpoint=endpoint,
         body=_request(body),
         project=project,

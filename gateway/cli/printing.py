@@ -109,4 +109,7 @@ def _dollars(amount: str) -> str:
 
 
 def _is_number(member: str) -> bool:
-    return member.endswith(("_usd", "_tokens", "_ms", "_cut")) or member in {"calls", "seq"}
+    return member.endswith(("_usd", "_tokens", "_ms", "_cut", "_minute")) or member in {
+        "calls",
+        "seq",
+    }

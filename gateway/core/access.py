@@ -100,6 +100,7 @@ ROUTES: Final[Mapping[tuple[str, str], Permission | Open]] = {
     ("GET", f"{_API}/traces/export"): Permission.SEE_USAGE,
     ("GET", f"{_API}/tokens"): Permission.SEE_SETTINGS,
     ("POST", f"{_API}/tokens"): Permission.SET_TOKENS,
+    ("PATCH", f"{_API}/tokens/{{id}}"): Permission.SET_TOKENS,
     ("DELETE", f"{_API}/tokens/{{id}}"): Permission.SET_TOKENS,
     ("GET", f"{_API}/audit"): Permission.SEE_SETTINGS,
     ("GET", f"{_API}/status"): Permission.SEE_SETTINGS,

@@ -58,6 +58,7 @@ _ROUTES: Final = (
     traces.export,
     tokens.create,
     tokens.listing,
+    tokens.change,
     tokens.revoke,
     audit.listing,
     status.status,

@@ -1,27 +1,37 @@
 """The dry run: what a call may cost and whether it would be admitted, without making it."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal, assert_never
 
 import msgspec
 from litestar import Response
+from msgspec import Meta
 
 from gateway.core.ids import Project, TokenId
 from gateway.core.limits import CALL_SCOPE, Caller
 from gateway.core.refusal import Refused
 from gateway.exchange.estimates import Estimate
-from gateway.providers.adapter import Endpoint, Headers
+from gateway.providers import routes
+from gateway.providers.adapter import Headers
+from gateway.providers.paths import Listing, Metered, Unserved
+from gateway.providers.routes import Elsewhere
 from gateway.web import reading
 from gateway.web.gate import Visitor, visitor_of
-from gateway.web.problems import refusal
+from gateway.web.problems import invalid, refusal
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Quote, services_of
 from gateway.web.shapes import Body, Ceiling, Dollars, Name, answer, nano, usd
 
+CHAT: Final = "/v1/chat/completions"
+
 
 class EstimateOrder(Body, frozen=True, kw_only=True):
-    """A call to estimate: its endpoint, its body as a client would send it, and the run it is for."""
+    """A call to estimate: its path and body as a client would send them, and the run it is for.
 
-    endpoint: Literal["chat/completions", "embeddings"] = "chat/completions"
+    The path may have a query. `endpoint` is an older way to name two of OpenAI's.
+    """
+
+    path: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    endpoint: Literal["chat/completions", "embeddings"] | None = None
     body: msgspec.Raw
     project: Name | None = None
     run: Name | None = None
@@ -33,9 +43,11 @@ class EstimateOrder(Body, frozen=True, kw_only=True):
 async def estimate(request: Sender) -> Response[bytes]:
     """Estimate a call that is not made."""
     asked = await reading.body(request, EstimateOrder)
+    call = _call(asked)
     quote = Quote(
         caller=_caller(visitor_of(request), asked.project),
-        endpoint=Endpoint(asked.endpoint),
+        path=call.path,
+        dialect=call.dialect,
         body=bytes(asked.body),
         headers=_headers(asked),
     )
@@ -43,6 +55,30 @@ async def estimate(request: Sender) -> Response[bytes]:
     if isinstance(found, Refused):
         raise refusal(found)
     return answer(found)
+
+
+def _call(asked: EstimateOrder) -> Metered:
+    """Return the call that an order's path means; raises Problem where it means none."""
+    if asked.endpoint is not None:
+        if asked.path is not None:
+            raise invalid("Name the path or the endpoint, not both.", "endpoint")
+        return _routed(f"/v1/{asked.endpoint}")
+    return _routed(CHAT if asked.path is None else asked.path)
+
+
+def _routed(line: str) -> Metered:
+    path, _, query = line.partition("?")
+    if not line.isascii():
+        raise invalid("Write it as it is sent: ASCII, the rest percent-encoded.", "path")
+    match routes.route("POST", path.encode(), query.encode()):
+        case Metered() as call:
+            return call
+        case Unserved(refused):
+            raise invalid(refused.message, "path")
+        case Listing() | Elsewhere():
+            raise invalid(f"This is not the path of a call, such as {CHAT}.", "path")
+        case routed:
+            assert_never(routed)
 
 
 def _caller(visitor: Visitor, project: str | None) -> Caller:

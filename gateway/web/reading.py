@@ -104,7 +104,7 @@ def unfit(error: msgspec.ValidationError, what: str) -> Problem:
     words = str(error)
     place = _PLACE.search(words)
     path = place.group(1).removeprefix("$").removeprefix(".") if place is not None else ""
-    unknown = _UNKNOWN.search(words)
+    unknown = _UNKNOWN.search(_PLACE.sub("", words))
     if unknown is not None:
         path = f"{path}.{unknown.group(1)}".lstrip(".")[:80]
         return invalid(f"{what} has a member that is not known here.", path)

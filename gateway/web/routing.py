@@ -26,7 +26,9 @@ class Described(msgspec.Struct, frozen=True):
 
 
 def route(
-    method: Literal["GET", "POST", "PUT", "DELETE"], path: str, described: Described | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"],
+    path: str,
+    described: Described | None = None,
 ) -> Callable[[Function], HTTPRouteHandler]:
     """Make a function a route. It reads its request by itself, and its answers carry their status."""
     return HTTPRouteHandler(

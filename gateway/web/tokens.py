@@ -1,4 +1,4 @@
-"""Tokens: made, listed, revoked. A secret is shown once, in the answer that makes it."""
+"""Tokens: made, listed, changed, revoked. A secret is shown once, in the answer that makes it."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Response
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gateway.core import access
 from gateway.core.credentials import TOKEN_LIFE
 from gateway.core.ids import ModelName, Project, TokenId
 from gateway.core.limits import CALL_SCOPE
+from gateway.core.rates import MOST_REQUESTS, MOST_TOKENS, RateLimits
 from gateway.core.refusal import Code
-from gateway.store.access import NewToken, Token
+from gateway.store.access import NewToken, RateLimitChange, Token
 from gateway.web import reading
 from gateway.web.gate import Visitor, visitor_of
 from gateway.web.problems import Problem, invalid, not_found
@@ -41,6 +42,17 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _LIFE: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 
 
+Requests = Annotated[int, Meta(ge=1, le=MOST_REQUESTS)]
+Tokens = Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
+
+
+class RateLimitsOrder(Body, frozen=True, kw_only=True):
+    """What a token may use in a minute; without a limit, or with null, as much as it likes."""
+
+    requests_per_minute: Requests | None = None
+    tokens_per_minute: Tokens | None = None
+
+
 class TokenOrder(Body, frozen=True, kw_only=True):
     """A token to make. `expires` is how long it is good, such as `30d`, at most and by default a year.
 
@@ -55,6 +67,20 @@ class TokenOrder(Body, frozen=True, kw_only=True):
     expires: Life | None = None
     budget_usd: Dollars | None = None
     models: Annotated[list[Model], Meta(min_length=1, max_length=100)] | None = None
+    rate_limits: RateLimitsOrder | None = None
+
+
+class RateLimitsChange(Body, frozen=True, kw_only=True):
+    """Other rate limits: null takes one away, and what is left out stays as it is."""
+
+    requests_per_minute: Requests | UnsetType | None = UNSET
+    tokens_per_minute: Tokens | UnsetType | None = UNSET
+
+
+class TokenChange(Body, frozen=True, kw_only=True):
+    """What changes of a token."""
+
+    rate_limits: RateLimitsChange
 
 
 class KnownToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +96,7 @@ class KnownToken(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None
+    rate_limits: RateLimits
 
 
 class MintedToken(KnownToken, frozen=True, kw_only=True):
@@ -104,6 +131,25 @@ async def listing(request: Sender) -> Response[bytes]:
     before = None if query.cursor is None else TokenId(uuid(query.cursor, "cursor"))
     tokens = await services_of(request).access.page(before=before, limit=query.limit)
     return answer(page([_shown(token) for token in tokens], query.limit, lambda token: token.id))
+
+
+@route(
+    "PATCH",
+    f"{API}/tokens/{{id:str}}",
+    Described("Change a token's rate limits", body=TokenChange, answer=KnownToken),
+)
+async def change(request: Sender) -> Response[bytes]:
+    """Change one token that is not revoked."""
+    wanted = (await reading.body(request, TokenChange)).rate_limits
+    if wanted == RateLimitsChange():
+        raise invalid("Name the limit that is to change.", "rate_limits")
+    token = TokenId(uuid(request.path_params["id"], "id"))
+    ordered = RateLimitChange(**msgspec.structs.asdict(wanted))
+    services = services_of(request)
+    changed = await services.access.change(token, ordered, visitor_of(request).actor)
+    if changed is None:
+        raise not_found("valid token")
+    return answer(_shown(changed))
 
 
 @route("DELETE", f"{API}/tokens/{{id:str}}", Described("Revoke a token for good", status=204))
@@ -141,6 +187,7 @@ def _ordered(wanted: TokenOrder, visitor: Visitor, now: datetime) -> NewToken:
         models=None if wanted.models is None else tuple(map(ModelName, wanted.models)),
         expires_at=now + life(wanted.expires),
         budget_nusd=None if wanted.budget_usd is None else nano(wanted.budget_usd, "budget_usd"),
+        rate_limits=RateLimits(**msgspec.structs.asdict(wanted.rate_limits or RateLimitsOrder())),
     )
 
 

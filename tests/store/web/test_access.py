@@ -11,6 +11,17 @@ from gateway.store.audit import AT_START
 from gateway.web.admin import Services
 from tests.store.web.conftest import NOW, URL, Clients
 
+WRONG_LIMITS: list[tuple[object, str]] = [
+    ({"requests_per_minute": 0}, "rate_limits.requests_per_minute"),
+    ({"requests_per_minute": 1_000_001}, "rate_limits.requests_per_minute"),
+    ({"requests_per_minute": "5"}, "rate_limits.requests_per_minute"),
+    ({"requests_per_minute": True}, "rate_limits.requests_per_minute"),
+    ({"tokens_per_minute": -1}, "rate_limits.tokens_per_minute"),
+    ({"tokens_per_minute": 1.5}, "rate_limits.tokens_per_minute"),
+    ({"tokens_per_minute": 1_000_000_001}, "rate_limits.tokens_per_minute"),
+    ({"tokens_per_hour": 1}, "rate_limits.tokens_per_hour"),
+    ([], "rate_limits"),
+]
 OWN_PAGE = {"sec-fetch-site": "same-origin"}
 
 
@@ -60,11 +71,52 @@ async def test_a_token_that_makes_no_sense_is_not_made(owner: httpx.AsyncClient)
         ({"name": "x", "budget_usd": 1.5}, "budget_usd"),
         ({"name": "x", "budget_usd": "9999999999"}, "budget_usd"),
         ({"name": "x", "secret": "mine"}, "secret"),
+        *(({"name": "x", "rate_limits": limits}, param) for limits, param in WRONG_LIMITS),
     ]
     for order, param in wrong:
         answer = await owner.post("/api/v1/tokens", json=order)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert len((await owner.get("/api/v1/tokens")).json()["data"]) == 1
+
+
+async def test_rate_limits_are_made_listed_changed_and_taken_away(owner: httpx.AsyncClient):
+    order = {"name": "x", "rate_limits": {"requests_per_minute": 60}}
+    made = (await owner.post("/api/v1/tokens", json=order)).json()
+    assert made["rate_limits"] == {"requests_per_minute": 60, "tokens_per_minute": None}
+    address = f"/api/v1/tokens/{made['id']}"
+    for change, expected in (
+        ({"tokens_per_minute": 5000}, {"requests_per_minute": 60, "tokens_per_minute": 5000}),
+        ({"requests_per_minute": None}, {"requests_per_minute": None, "tokens_per_minute": 5000}),
+    ):
+        answer = await owner.patch(address, json={"rate_limits": change})
+        assert (answer.status_code, answer.json()["rate_limits"]) == (200, expected)
+        assert "token" not in answer.json()
+        listed = (await owner.get("/api/v1/tokens?limit=1")).json()["data"]
+        assert listed == [answer.json()]
+    audited = (await owner.get("/api/v1/audit?limit=1")).json()["data"][0]
+    assert (audited["action"], audited["target"]) == ("token.change", f"token:{made['id']}")
+
+
+async def test_a_change_that_makes_no_sense_changes_nothing(owner: httpx.AsyncClient):
+    order = {"name": "x", "rate_limits": {"requests_per_minute": 60}}
+    made = (await owner.post("/api/v1/tokens", json=order)).json()
+    wrong: list[tuple[dict[str, object], str | None]] = [
+        ({}, None),
+        ({"name": "other"}, "name"),
+        ({"rate_limits": None}, "rate_limits"),
+        ({"rate_limits": {}}, "rate_limits"),
+        *(({"rate_limits": limits}, param) for limits, param in WRONG_LIMITS),
+    ]
+    for change, param in wrong:
+        answer = await owner.patch(f"/api/v1/tokens/{made['id']}", json=change)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), change
+    assert (await owner.get("/api/v1/tokens?limit=1")).json()["data"][0] == {
+        name: value for name, value in made.items() if name != "token"
+    }
+    good = {"rate_limits": {"requests_per_minute": 1}}
+    assert (await owner.patch("/api/v1/tokens/x", json=good)).status_code == 400
+    await owner.delete(f"/api/v1/tokens/{made['id']}")
+    assert (await owner.patch(f"/api/v1/tokens/{made['id']}", json=good)).status_code == 404
 
 
 async def test_nobody_makes_a_token_mightier_than_their_own(clients: Clients):

@@ -362,9 +362,56 @@ async def test_an_estimate_that_is_refused_keeps_its_code(owner: httpx.AsyncClie
     answer = await owner.post("/api/v1/estimate", json={"body": {"model": "x"}})
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "price_unknown"
-    assert (
-        await owner.post("/api/v1/estimate", json={"endpoint": "images", "body": {}})
-    ).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("order", "endpoint", "dialect"),
+    [
+        ({}, "chat/completions", "openai"),
+        ({"endpoint": "embeddings"}, "embeddings", "openai"),
+        ({"path": "/v1/embeddings"}, "embeddings", "openai"),
+        ({"path": "/v1/embeddings?timeout=5"}, "embeddings", "openai"),
+        (
+            {"path": "/azure/openai/deployments/my%20own/chat/completions?api-version=2024-10-21"},
+            "chat/completions",
+            "azure",
+        ),
+    ],
+)
+async def test_an_estimate_is_for_whatever_path_a_call_could_have(
+    owner: httpx.AsyncClient, world: World, order: dict[str, str], endpoint: str, dialect: str
+):
+    world.estimated = ESTIMATED
+    answer = await owner.post("/api/v1/estimate", json={**order, "body": {}})
+    assert answer.status_code == 200
+    (quote,) = world.quotes
+    assert (quote.path.endpoint, quote.dialect.name) == (endpoint, dialect)
+    if dialect == "azure":
+        assert (quote.path.model, quote.path.version) == ("my own", "2024-10-21")
+
+
+@pytest.mark.parametrize(
+    ("order", "param"),
+    [
+        ({"endpoint": "images"}, "endpoint"),
+        ({"endpoint": "embeddings", "path": "/v1/embeddings"}, "endpoint"),
+        ({"path": "/v1/images/generations"}, "path"),
+        ({"path": "/v1/models"}, "path"),
+        ({"path": "/v1/../v1/chat/completions"}, "path"),
+        ({"path": "v1/chat/completions"}, "path"),
+        ({"path": "http://localhost/v1/chat/completions"}, "path"),
+        ({"path": "/api/v1/tokens"}, "path"),
+        ({"path": "/v1/chat/completions\u00e9"}, "path"),
+        ({"path": ""}, "path"),
+        ({"path": "/" + "x" * 2048}, "path"),
+        ({"path": 5}, "path"),
+    ],
+)
+async def test_an_estimate_of_no_call_is_refused_by_its_path(
+    owner: httpx.AsyncClient, order: dict[str, object], param: str
+):
+    answer = await owner.post("/api/v1/estimate", json={**order, "body": {}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 class Watcher:

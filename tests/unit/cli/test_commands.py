@@ -146,7 +146,28 @@ CASES: list[tuple[str, object, str, str, object]] = [
             "models": ["a/b"],
         },
     ),
+    (
+        "tokens create ci --requests-per-minute 60 --tokens-per-minute 5000",
+        TOKEN,
+        "POST",
+        "tokens",
+        {"name": "ci", "rate_limits": {"requests_per_minute": 60, "tokens_per_minute": 5000}},
+    ),
     ("tokens list", page(TOKEN), "GET", "tokens?limit=100", None),
+    (
+        "tokens change t1 --requests-per-minute none --tokens-per-minute 5000",
+        TOKEN,
+        "PATCH",
+        "tokens/t1",
+        {"rate_limits": {"requests_per_minute": None, "tokens_per_minute": 5000}},
+    ),
+    (
+        "tokens change t1 --requests-per-minute 7",
+        TOKEN,
+        "PATCH",
+        "tokens/t1",
+        {"rate_limits": {"requests_per_minute": 7}},
+    ),
     ("tokens revoke t1", None, "DELETE", "tokens/t1", None),
     ("audit list --limit 7", page({"seq": 1}), "GET", "audit?limit=7", None),
     (
@@ -239,6 +260,27 @@ def test_a_replica_that_is_late_is_named(gateway: Scripted, run: Run):
     assert ended.err == "gateway: replica r2 has not answered; it stops when its lease ends\n"
 
 
+@pytest.mark.parametrize("listed", ["create ci", "list", "change t1 --requests-per-minute 7"])
+def test_rate_limits_are_shown_beside_the_rest(gateway: Scripted, run: Run, listed: str):
+    limits = {"requests_per_minute": 7, "tokens_per_minute": None}
+    token = {**TOKEN, "rate_limits": limits}
+    gateway.will_answer(page(token) if listed == "list" else token)
+    shown = run("tokens", *listed.split()).out
+    if listed == "list":
+        assert shown.split("\n")[1].split()[5:7] == ["7", "-"]
+    else:
+        assert [line.split()[-1] for line in shown.splitlines() if "/MIN" in line] == ["7", "-"]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many", "²", ""])
+def test_a_limit_that_is_no_number_is_wrong_usage(gateway: Scripted, run: Run, wrong: str):
+    ended = run("tokens", "change", "t1", f"--tokens-per-minute={wrong}")
+    assert ended.code == 2
+    assert "--tokens-per-minute" in ended.err
+    assert run("tokens", "change", "t1").code == 2
+    assert not gateway.asked
+
+
 def test_a_sign_in_link_is_a_whole_url(gateway: Scripted, run: Run):
     gateway.will_answer({"path": "/console/sign-in/abc", "expires_at": "2026-01-01T00:00:00Z"}, 201)
     assert run("sign-in-link").out == f"{gateway.url}/console/sign-in/abc\n"
@@ -256,13 +298,23 @@ def test_an_estimate_sends_the_body_as_it_was_written(
     ended = run("estimate", *given, "--run", "r", "--output-ceiling", "5")
     assert ended.code == 0
     assert gateway.asked[0].body == {
-        "endpoint": "chat/completions",
         "body": {"model": "m", "n": 1.0},
         "run": "r",
         "output_tokens_ceiling": 5,
     }
     assert "$0.5" in ended.out
     assert "run_cap_exceeded" in ended.out
+
+
+def test_an_estimate_is_for_the_path_that_is_named(
+    gateway: Scripted, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    path = "/gemini/v1beta/models/m:generateContent?alt=sse"
+    for option, named in (("--path", path), ("--endpoint", "embeddings")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
+        gateway.will_answer(ESTIMATE)
+        assert run("estimate", option, named).code == 0
+        assert gateway.asked[-1].body == {option.removeprefix("--"): named, "body": {}}
 
 
 def test_an_export_is_passed_on_byte_for_byte(gateway: Scripted, run: Run):
@@ -406,6 +458,7 @@ def test_every_command_that_was_promised_is_there():
         "runs close",
         "tokens create",
         "tokens list",
+        "tokens change",
         "tokens revoke",
         "traces list",
         "traces export",
