@@ -175,6 +175,12 @@ def _choice(script: Script, asked: Asked, limit: int | None) -> Choice:
     return Choice(pieces, finish, None)
 
 
+USAGE_MARK: Json = {"usage is": "elsewhere"}
+"""Stands for a usage object that is written as no encoder would."""
+
+
 def usage_body(produced: Produced, counts: Json) -> Json:
     """Return a usage object as the script has it: some fields changed, or another altogether."""
+    if produced.script.usage_text is not None:
+        return dict(USAGE_MARK)
     return {**counts, **produced.script.usage_fields}

@@ -98,6 +98,7 @@ class Provider:
             await _refuse(connection, place.dialect, 400, f"not understood: {error}")
             return
         served = self._enter(request, place, asked, body)
+        served.id = script.answer_id or served.id
         try:
             await Exchange(connection, served, script, asked, place.dialect).run()
         except ClientGone:

@@ -14,7 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Usage = Literal["asked", "never", "always", "each", "twice"]
+Usage = Literal[
+    "asked", "never", "always", "each", "twice", "first", "in_last", "differing", "groq"
+]
+Terminator = Literal["once", "never", "twice", "followed"]
 Ending = Literal["complete", "reset", "close", "truncate", "hang", "error_event"]
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "is", "one", "dog", "run", "by")
@@ -49,17 +52,23 @@ class Script:
     usage: Usage = "asked"
     """asked: as the API does; never; always, also unasked; each: in every chunk; twice: at the end.
 
-    What an API gives unasked it gives for asked too.
+    What an API gives unasked it gives for asked too. first: in the first chunk alone. Chunks of chat
+    and legacy completions alone: in_last: in the one with the reason to end; differing: two, the
+    first too low; groq: as `x_groq.usage` in the last one.
     """
     usage_fields: dict[str, Any] = field(default_factory=dict)
     """Members of each usage object, added or in the place of the account's."""
+    usage_text: str | None = None
+    """Written in the place of each usage object, whether that is JSON or not."""
+    usage_after: float = 0.0
+    """Wait before a stream's event that reports usage and carries no output."""
 
     answer_after: float = 0.0
     """Wait before the first byte of the answer."""
     chunk_after: float = 0.0
     """Wait before each chunk of a stream."""
     pad_bytes: int = 0
-    """Bytes of padding in each chunk (OpenAI's `obfuscation` field)."""
+    """Bytes of padding in each chunk with output (OpenAI's `obfuscation` field)."""
     write_bytes: int = 0
     """Write a stream in pieces of this size, cutting events anywhere; 0 writes whole events."""
     comments: bool = False
@@ -79,6 +88,36 @@ class Script:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     """Answer exactly this JSON with `status` (also with 200) and produce nothing."""
+    raw: str | None = None
+    """The same for what need not be JSON: each character is a byte (latin-1)."""
+
+    answer_id: str = ""
+    """The same for each answer, so that two can be compared byte by byte."""
+    framing: str = ""
+    """How a stream's events are written: a name of `framings.FRAMINGS`."""
+    terminator: Terminator = "once"
+    """How often the last event of a stream is sent; followed: the first comes again behind it."""
+    inserted: str = ""
+    """A whole event (`data: …`), or element of an array, of bytes as in `raw`."""
+    inserted_at: int = 1
+    """After so many events."""
+    coding: str = ""
+    """A name of `codings.CODINGS`: nobody asks for it."""
+    transfer: str = ""
+    """How an answer is put on the connection: a name of `transfers.TRANSFERS`."""
+    form: Literal["asked", "whole", "stream"] = "asked"
+    """What is given, whether a stream was asked for or not."""
+
+    @property
+    def is_dressed(self) -> bool:
+        """Whether a stream is to be written otherwise than as it is produced: then all at the end."""
+        return bool(
+            self.framing
+            or self.coding
+            or self.transfer
+            or self.inserted
+            or self.terminator != "once"
+        )
 
     @property
     def is_error_event_alone(self) -> bool:

@@ -132,28 +132,41 @@ def frames(produced: Produced) -> Iterator[Frame]:
 
 def with_usage(produced: Produced, kind: str, content: Iterator[Frame]) -> Iterator[Frame]:
     so_far = produced.hidden_tokens
-    for frame in content:
+    ended = 0
+    for number, frame in enumerate(content):
         so_far += frame.tokens
-        if produced.script.usage == "each":
+        ended += any(choice["finish_reason"] for choice in frame.payload["choices"])
+        place = _place(number, is_last=ended == len(produced.choices))
+        if produced.script.usage in {"each", place}:
             frame.payload["usage"] = usage(produced, produced.counts(so_far))
+        elif produced.script.usage == "groq" and place == "in_last":
+            said = usage(produced, produced.counts(so_far))
+            frame.payload["x_groq"] = {"id": "req_scripted", "usage": said}
         elif produced.asked.wants_usage and produced.reports_usage:
             frame.payload["usage"] = None
         yield frame
-    for _ in range(_usage_events(produced)):
-        payload = envelope(produced, kind, [])
-        yield Frame(payload | {"usage": usage(produced, produced.counts(so_far))})
+    for counts in _counts_at_the_end(produced):
+        yield Frame(envelope(produced, kind, []) | {"usage": usage(produced, counts)})
 
 
-def _usage_events(produced: Produced) -> int:
+def _place(number: int, *, is_last: bool) -> str:
+    return "in_last" if is_last else "first" if number == 0 else "between"
+
+
+def _counts_at_the_end(produced: Produced) -> list[Counts]:
+    """Return the bill of each event that has usage and nothing else."""
+    whole = produced.counts()
     match produced.script.usage:
         case "asked":
-            return int(produced.asked.wants_usage)
+            return [whole] if produced.asked.wants_usage else []
         case "always":
-            return 1
+            return [whole]
         case "twice":
-            return 2
-        case "never" | "each":
-            return 0
+            return [whole, whole]
+        case "differing":
+            return [produced.counts(produced.completion_tokens // 2), whole]
+        case _:
+            return []
 
 
 def _content_frames(produced: Produced) -> Iterator[Frame]:
@@ -191,8 +204,6 @@ def _delta(
 ) -> Frame:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
     payload = envelope(produced, "chat.completion.chunk", [choice])
-    if produced.script.pad_bytes:
-        payload["obfuscation"] = "x" * produced.script.pad_bytes
     return Frame(payload, tokens)
 
 

@@ -124,20 +124,22 @@ def frames(produced: Produced) -> Iterator[Frame]:
     for place, (candidate, tokens) in enumerate(chunks, start=1):
         so_far += tokens
         counts = produced.counts(max(so_far, produced.reasoning_tokens))
-        reports = _reports(produced, is_last=place == len(chunks))
+        reports = _reports(produced, place, is_last=place == len(chunks))
         yield Frame(_envelope(produced, [candidate], counts, reports=reports), tokens)
     if produced.script.usage == "twice":
         yield Frame(_envelope(produced, [{"index": 0}], produced.counts(), reports=True))
 
 
-def _reports(produced: Produced, *, is_last: bool) -> bool:
+def _reports(produced: Produced, place: int, *, is_last: bool) -> bool:
     match produced.script.usage:
-        case "asked" | "each":
-            return True
-        case "always" | "twice":
-            return is_last
         case "never":
             return False
+        case "first":
+            return place == 1
+        case "always" | "twice":
+            return is_last
+        case _:
+            return True
 
 
 def _chunks(produced: Produced) -> Iterator[tuple[Json, int]]:

@@ -18,6 +18,8 @@ ERRORS = {
     529: "overloaded_error",
 }
 
+_OF_THE_OPENING = {"cache_creation", "service_tier"}
+
 
 def asked(model: str, body: Json) -> Asked:
     messages = body.get("messages") or []
@@ -154,12 +156,12 @@ def _opening(produced: Produced) -> Json:
 def _closing(produced: Produced, choice: Choice) -> Iterator[Frame]:
     delta = {"stop_reason": STOPS[choice.finish], "stop_sequence": None}
     closing: Json = {"type": "message_delta", "delta": delta}
-    if not produced.reports_usage:
+    if produced.script.usage in {"never", "first"}:
         yield _named(closing)
         return
     said = usage(produced, produced.counts())
-    counts = {name: value for name, value in said.items() if name.endswith("_tokens")}
-    counts |= produced.script.usage_fields
+    # Of the other members only the first report tells.
+    counts = {name: value for name, value in said.items() if name not in _OF_THE_OPENING}
     for _ in range(2 if produced.script.usage == "twice" else 1):
         yield _named(closing | {"usage": counts})
 

@@ -158,19 +158,12 @@ def _message(produced: Produced, choice: Choice, index: int) -> Item:
     message = {"id": ident, "type": "message", "role": "assistant"}
     between = [
         _of_item("response.content_part.added", index, part=part | {"text": ""}, **place),
-        *_deltas(
-            "response.output_text.delta", index, choice, **place, **_padding(produced), logprobs=[]
-        ),
+        *_deltas("response.output_text.delta", index, choice, **place, logprobs=[]),
         _of_item("response.output_text.done", index, text=choice.text, logprobs=[], **place),
         _of_item("response.content_part.done", index, part=part, **place),
     ]
     begun = message | {"status": "in_progress", "content": []}
     return begun, message | {"status": _status(choice), "content": [part]}, between
-
-
-def _padding(produced: Produced) -> Json:
-    size = produced.script.pad_bytes
-    return {"obfuscation": "x" * size} if size else {}
 
 
 def _call(produced: Produced, choice: Choice, index: int) -> Item:
