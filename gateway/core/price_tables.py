@@ -61,7 +61,7 @@ def overridden(facts: Facts, override: Override) -> Facts:
     default = tuple(_replaced(t, own, override.above) for t in facts.tiers[DEFAULT_TIER])
     tiers[DEFAULT_TIER] = default
     for name, ppm in override.tiers_ppm.items():
-        tiers[name] = tuple(_scaled(table, ppm) for table in default)
+        tiers[name] = tuple(scaled(table, ppm) for table in default)
     return Facts(
         tiers=tiers,
         context_tokens=override.context_tokens or facts.context_tokens,
@@ -93,6 +93,15 @@ def model(provider: Provider, upstream_name: str, facts: Facts) -> Model:
     )
 
 
+def scaled(table: Table, ppm: int) -> Table:
+    """Return a table with every price as parts per million of what it was, rounded up."""
+
+    def at(level: Partial) -> Partial:
+        return {field: -(-rate * ppm // PER_MILLION) for field, rate in level.items()}
+
+    return Table(at(table.base), tuple((tokens, at(level)) for tokens, level in table.above))
+
+
 def _given(override: RateOverride) -> Partial:
     rates = {field: getattr(override, field) for field in RateOverride.__struct_fields__}
     return {field: rate for field, rate in rates.items() if rate is not None}
@@ -113,15 +122,6 @@ def _raised(table: Table, own: Partial) -> Table:
 
 def _dearer(known: Partial, own: Partial) -> Partial:
     return {**known, **{field: max(known.get(field, 0), rate) for field, rate in own.items()}}
-
-
-def _scaled(table: Table, ppm: int) -> Table:
-    def scaled(level: Partial) -> Partial:
-        return {field: -(-rate * ppm // PER_MILLION) for field, rate in level.items()}
-
-    return Table(
-        scaled(table.base), tuple((tokens, scaled(level)) for tokens, level in table.above)
-    )
 
 
 def _filled(table: Table) -> Schedule:

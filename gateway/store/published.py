@@ -31,7 +31,7 @@ from genai_prices.types import (
 )
 
 from gateway.core.money import PER_DOLLAR
-from gateway.core.price_tables import Facts, Partial, Table
+from gateway.core.price_tables import Facts, Partial, Table, scaled
 from gateway.core.pricing import DEFAULT_TIER
 from gateway.store import bedrock_ids as bedrock
 from gateway.store.price_lists import PriceList
@@ -78,11 +78,13 @@ def _is_listed_place(vendor_id: str, place: str) -> bool:
 
 def models(seller: Vendor, place: str, today: date) -> Iterator[Published]:
     """Yield every model whose price is certain at a place on a UTC day."""
+    surcharges = _SURCHARGES.get(seller.id, {})
     for model in seller.models:
         tiers = _tiers(model, today)
         names = _names_at(seller, model, place)
         if tiers is not None and names:
-            facts = Facts(tiers=tiers, context_tokens=_window(model.context_window))
+            priced = {**tiers, **_surcharged(tiers, surcharges)}
+            facts = Facts(tiers=priced, context_tokens=_window(model.context_window))
             yield Published(names, facts)
 
 
@@ -140,6 +142,24 @@ def _window(published: int | None) -> int | None:
     return -(-published * 105 // 100)
 
 
+_SURCHARGES: Final[Mapping[str, Mapping[str, int]]] = {"anthropic": {"us": 1_100_000}}
+"""What a vendor asks for beside any tier, in parts per million of its price; not in the list.
+
+Source: platform.claude.com/docs/en/manage-claude/data-residency (`inference_geo`), November 2026.
+"""
+
+
+def _surcharged(
+    tiers: Mapping[str, tuple[Table, ...]], surcharges: Mapping[str, int]
+) -> dict[str, tuple[Table, ...]]:
+    """Return the tiers that a surcharge makes of others, under the names that dialects give them."""
+    return {
+        name if tier == DEFAULT_TIER else f"{tier}+{name}": tuple(scaled(t, ppm) for t in tables)
+        for name, ppm in surcharges.items()
+        for tier, tables in tiers.items()
+    }
+
+
 def _tiers(model: ModelInfo, today: date) -> dict[str, tuple[Table, ...]] | None:
     """Return all tables that may apply in each tier; None where they are not all that is billed."""
     variants = [v for v in model.price_variants or () if _has_begun(v.constraint, today)]
@@ -151,7 +171,7 @@ def _tiers(model: ModelInfo, today: date) -> dict[str, tuple[Table, ...]] | None
         applicable = [p for standard in standards for p in _in_tier(standard, tier, variants)]
         if not all(map(_is_metered, applicable)):
             return None
-        tiers[tier] = tuple(map(_table, applicable))
+        tiers[tier] = tuple(_table(model.id, prices) for prices in applicable)
     return tiers
 
 
@@ -244,15 +264,28 @@ def _is_sold(name: str, prices: Prices) -> bool:
     return needed <= prices.keys()
 
 
-def _table(prices: Prices) -> Table:
+def _table(name: str, prices: Prices) -> Table:
     cliffs = {
         tier.start
         for price in prices.values()
         if isinstance(price, TieredPrices)
         for tier in price.tiers
     }
-    above = tuple((tokens, _level(prices, tokens)) for tokens in sorted(cliffs))
-    return Table(_level(prices, -1), above)
+    level = _claude_level if _CLAUDE in name else _level
+    above = tuple((tokens, level(prices, tokens)) for tokens in sorted(cliffs))
+    return Table(level(prices, -1), above)
+
+
+_CLAUDE: Final = "claude"
+
+
+def _claude_level(prices: Prices, cliff: int) -> Partial:
+    """Return a level of a Claude's prices, whoever sells it: writing for an hour costs twice the input.
+
+    Resellers' lists leave that out. Source: platform.claude.com/docs/en/about-claude/pricing.
+    """
+    level = _level(prices, cliff)
+    return {"cache_write_1h": 2 * level["input"], **level}
 
 
 def _level(prices: Prices, cliff: int) -> Partial:

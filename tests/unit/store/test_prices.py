@@ -523,3 +523,19 @@ def test_a_call_that_stays_in_a_geography_costs_a_tenth_more():
 def test_a_dated_id_of_anthropics_costs_what_its_model_does(name: str, spelt: str):
     models = compile_book({Provider("a"): "https://api.anthropic.com"}, {}, TODAY).models
     assert models[ModelName(f"a/{name}")].tiers == models[ModelName(f"a/{spelt}")].tiers
+
+
+@pytest.mark.parametrize(
+    ("tier", "write", "write_1h"),
+    [("default", 5, 8), ("us", 5.5, 8.8), ("fast", 10, 16), ("fast+us", 11, 17.6)],
+)
+def test_a_place_costs_more_in_every_tier_of_anthropics(tier: str, write: float, write_1h: float):
+    models = compile_book({Provider("a"): "https://api.anthropic.com"}, {}, TODAY).models
+    base = models[ModelName("a/claude-opus-5-5")].tiers[tier].base
+    assert (base.cache_write, base.cache_write_1h) == (write * USD, write_1h * USD)
+
+
+def test_a_claude_costs_twice_its_input_to_keep_for_an_hour_whoever_sells_it():
+    models = compile_book({Provider("or"): "https://openrouter.ai/api/v1"}, {}, TODAY).models
+    base = models[ModelName("or/anthropic/claude-haiku-4.5")].tiers["default"].base
+    assert (base.input, base.cache_write, base.cache_write_1h) == (USD, 1_250_000_000, 2 * USD)
