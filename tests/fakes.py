@@ -231,6 +231,15 @@ class FakeWitness:
     def attempt_failed(self, attempt: FailedAttempt, trace: TraceId) -> None:
         self.heard.append(("attempt_failed", attempt))
 
+    def circuit_opened(self, provider: Provider, failures: int, wait_s: float) -> None:
+        self.heard.append(("circuit_opened", (provider, failures, wait_s)))
+
+    def circuit_closed(self, provider: Provider) -> None:
+        self.heard.append(("circuit_closed", provider))
+
+    def key_rests(self, provider: Provider, key: int, status: int, seconds: float) -> None:
+        self.heard.append(("key_rests", (provider, key, status, seconds)))
+
     def refused(self, code: Code) -> None:
         self.heard.append(("refused", code))
 
@@ -412,16 +421,6 @@ class FakeCallers:
         if self.failure is not None:
             raise self.failure
         return self._callers.get(secret)
-
-
-class FakeKeys:
-    """One key for every provider."""
-
-    def __init__(self, secret: str | None) -> None:
-        self._secret = secret
-
-    def key(self, provider: Provider) -> str | None:
-        return self._secret
 
 
 class FakeCounter:

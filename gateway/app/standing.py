@@ -8,13 +8,19 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from gateway.config import Config
-from gateway.config.sections import PriceOverride, Timeouts as ConfiguredTimeouts
+from gateway.config.sections import (
+    PriceOverride,
+    ProviderSettings,
+    Timeouts as ConfiguredTimeouts,
+)
 from gateway.config.wording import child, invalid
 from gateway.core.calls import Timeouts
+from gateway.core.health import Circuit
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Limits, OnExcess
 from gateway.core.pricing import CliffOverride, Override, PriceBook
 from gateway.core.routing import Directory, WeightedModel, directory, spoken
+from gateway.exchange.doors import Door, Terms
 from gateway.exchange.progress import Standing
 from gateway.providers import catalog
 from gateway.providers.adapter import Adapter
@@ -43,7 +49,7 @@ def standing(config: Config, today: date, listed: PriceList | None = None) -> St
         spoken={dialect: _spoken(whole, config, adapters, dialect) for dialect in catalog.PATHS},
         adapters=adapters,
         timeouts={name: _timeouts(config.timeouts_of(name)) for name in config.providers},
-        keys=ConfiguredKeys(config),
+        doors={name: Door(name, _terms(one)) for name, one in config.providers.items()},
         zone=ZoneInfo(config.limits.timezone),
     )
 
@@ -60,16 +66,16 @@ def _spoken(
     return spoken(whole, others)
 
 
-class ConfiguredKeys:
-    """Provider keys as a configuration gives them."""
-
-    def __init__(self, config: Config) -> None:
-        self._keys = {name: provider.key for name, provider in config.providers.items()}
-
-    def key(self, provider: Provider) -> str | None:
-        """Return a provider's key, None where it takes none."""
-        secret = self._keys[provider]
-        return None if secret is None else secret.reveal()
+def _terms(provider: ProviderSettings) -> Terms:
+    """Return on what terms a provider is asked."""
+    key, circuit = provider.key, provider.circuit
+    return Terms(
+        base_url=provider.base_url,
+        keys=provider.keys if key is None else (key,),
+        circuit=None if circuit is None else Circuit(circuit.failures, circuit.cool_down_ms / 1000),
+        retries=provider.retries,
+        most_at_once=provider.max_concurrent,
+    )
 
 
 def limits(config: Config, now: Limits) -> Limits:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from random import SystemRandom
 
 import msgspec
 
@@ -160,11 +161,15 @@ def build(
     def connected() -> dict[tuple[Provider, ConnectionState], int]:
         return connections(client, standing.places(settings.config))
 
+    def shut() -> dict[Provider, bool]:
+        return {name: door.is_shut for name, door in pipeline.standing.doors.items()}
+
     telemetry = Telemetry(
         __version__,
         now_standing.directory.book.models.keys(),
         journal,
         upstream_connections=connected,
+        open_circuits=shut,
     )
     board = Switchboard(standing.limits(config, Limits()))
     terms = Terms(ttl_s, config.ledger.lease_share_ppm)
@@ -183,6 +188,7 @@ def build(
         holding=Holding(board=board, purse=purse, ledger=tables.ledger, counter=counter),
         relay=Relay(providers, board),
         reporter=telemetry,
+        chance=SystemRandom().random,
     )
     repricing = Repricing(
         choices=tables.prices,

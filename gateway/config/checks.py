@@ -44,8 +44,12 @@ def _other_dialects(config: Config) -> Iterator[tuple[str, str]]:
 
 def _keys_in_the_vault(config: Config) -> Iterator[tuple[str, str]]:
     for name, provider in config.providers.items():
+        path = child("$.providers", name)
         if provider.key == Secret(VAULT):
-            yield f"{child('$.providers', name)}.key", VAULT
+            yield f"{path}.key", VAULT
+        for index, key in enumerate(provider.keys):
+            if key == Secret(VAULT):
+                yield f"{path}.keys[{index}]", VAULT
 
 
 def _stored_content(config: Config) -> Iterator[tuple[str, str]]:
@@ -70,6 +74,16 @@ def _shared_port(config: Config) -> Iterator[ConfigurationInvalid]:
     port = config.listen.port
     if port and port == config.listen.ops_port:
         yield invalid("$.listen.ops_port", f"{port}, which is listen.port", "another port, or 0")
+
+
+def _doubled_keys(config: Config) -> Iterator[ConfigurationInvalid]:
+    for name, provider in config.providers.items():
+        path = f"{child('$.providers', name)}.keys"
+        if provider.keys and provider.key is not None:
+            yield invalid(path, "keys besides a key", "one or the other")
+        for index, key in enumerate(provider.keys):
+            if key in provider.keys[:index]:
+                yield invalid(f"{path}[{index}]", "the same key twice", "each key once")
 
 
 def _taken_names(config: Config) -> Iterator[ConfigurationInvalid]:
@@ -126,6 +140,7 @@ def _unordered_thresholds(config: Config) -> Iterator[ConfigurationInvalid]:
 
 _CONTRADICTIONS: Final = (
     _shared_port,
+    _doubled_keys,
     _taken_names,
     _weightless_routes,
     _lost_targets,

@@ -103,8 +103,29 @@ class ProviderTimeouts(Section, frozen=True, kw_only=True):
     total_ms: Annotated[Wait | None, Meta(description="See timeouts.total.")] = None
 
 
+class CircuitSettings(Section, frozen=True, kw_only=True):
+    """When a provider that fails is not asked any more, and for how long."""
+
+    failures: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="So many calls in a row must fail: not reached, broken off, not answered "
+            "in time, or answered with 500 or more.",
+        ),
+    ] = 5
+    cool_down_ms: Annotated[
+        Wait,
+        Meta(
+            description="Then it is not asked for so long, and one call alone tries it. While that "
+            "fails, the time doubles, up to eight times."
+        ),
+    ] = 10_000
+
+
 class ProviderSettings(Section, frozen=True, kw_only=True):
-    """One provider: where it is, what it speaks, and our key for it."""
+    """One provider: where it is, what it speaks, and our keys for it."""
 
     dialect: Annotated[
         Dialect, Meta(description="The API it speaks. This release supports openai.")
@@ -123,9 +144,33 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
             description='Our key, best as "${NAME}"; null sends none. vault is not supported yet.'
         ),
     ] = None
+    keys: Annotated[
+        tuple[Credential, ...],
+        Meta(
+            description="Several in the place of key, used in turn. One that is answered with 429, "
+            "401, 402 or 403 rests while others do not.",
+        ),
+    ] = ()
     timeouts: Annotated[
         ProviderTimeouts, Meta(description="Time-outs that differ for this provider.")
     ] = msgspec.field(default_factory=ProviderTimeouts)
+    circuit: Annotated[
+        CircuitSettings | None,
+        Meta(description="When it is not asked as it fails; null asks it always."),
+    ] = msgspec.field(default_factory=CircuitSettings)
+    retries: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=5,
+            description="How often a call is tried again with the same model, where that certainly "
+            "cost nothing: not reached, or answered with 429, 500, 502, 503, 504 or 529.",
+        ),
+    ] = 0
+    max_concurrent: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(description="The most calls at a time from each process; null is no limit."),
+    ] = None
     usage_in_stream: Annotated[
         bool | None,
         Meta(

@@ -1,7 +1,7 @@
 """Which model a client means: an operator's name, `provider/model`, or a bare name that is unique."""
 
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from itertools import accumulate
 
@@ -20,6 +20,11 @@ class WeightedModel(msgspec.Struct, frozen=True):
     weight: int
 
 
+def _always(provider: Provider) -> bool:
+    del provider
+    return True
+
+
 class Directory(msgspec.Struct, frozen=True):
     """Every name a client may use. `bare` maps a model's own name to all providers' that have it.
 
@@ -34,9 +39,14 @@ class Directory(msgspec.Struct, frozen=True):
     elsewhere: Mapping[Provider, str] = msgspec.field(default_factory=dict)
     """The providers that speak another API than this directory's clients, and the path it is under."""
 
-    def find(self, asked: str, sticky: str) -> Model | Refused:
-        """Return the model that a name means; `sticky` (a run, else a call) picks among weights."""
-        name = self._named(asked, sticky)
+    def find(
+        self, asked: str, sticky: str, is_open: Callable[[Provider], bool] = _always
+    ) -> Model | Refused:
+        """Return the model that a name means; `sticky` (a run, else a call) picks among weights.
+
+        Where the provider that it picks is not open, it picks among those that are, if any is.
+        """
+        name = self._named(asked, sticky, is_open)
         if isinstance(name, Refused):
             return name
         model = self.book.models.get(name)
@@ -63,10 +73,12 @@ class Directory(msgspec.Struct, frozen=True):
         """Return the operator's names and every priced model, as a listing shows them."""
         return [*self.aliases, *self.book.models]
 
-    def _named(self, asked: str, sticky: str) -> ModelName | Refused:
+    def _named(
+        self, asked: str, sticky: str, is_open: Callable[[Provider], bool]
+    ) -> ModelName | Refused:
         targets = self.aliases.get(asked)
         if targets is not None:
-            return pick(targets, sticky)
+            return _pick_open(targets, sticky, is_open)
         if asked in self.book.models:
             return ModelName(asked)
         candidates = self.bare.get(asked, ())
@@ -156,6 +168,17 @@ def spoken(whole: Directory, elsewhere: Mapping[Provider, str]) -> Directory:
 
 def _seller(name: ModelName) -> Provider:
     return Provider(name.partition("/")[0])
+
+
+def _pick_open(
+    targets: tuple[WeightedModel, ...], sticky: str, is_open: Callable[[Provider], bool]
+) -> ModelName:
+    """Return the pick among all, where it is open: who was moved away comes back by this alone."""
+    picked = pick(targets, sticky)
+    if is_open(_seller(picked)):
+        return picked
+    others = tuple(each for each in targets if each.weight and is_open(_seller(each.model)))
+    return pick(others, sticky) if others else picked
 
 
 def pick(targets: tuple[WeightedModel, ...], sticky: str) -> ModelName:

@@ -4,6 +4,8 @@ Each stage adds what it learned to the call's progress, or refuses. Nothing is h
 of them, and nothing is sent before it is held.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -34,7 +36,10 @@ class Reporter(sending.Reporter, Protocol):
 
 
 class Pipeline:
-    """Runs calls. Built once by the composition root; `standing` is replaced on reload."""
+    """Runs calls. Built once by the composition root; `standing` is replaced on reload.
+
+    What was learned of providers outlives a standing: the doors of the next one go on from it.
+    """
 
     def __init__(  # noqa: PLR0913  # the ports, each by name, from the one place that builds them
         self,
@@ -50,8 +55,9 @@ class Pipeline:
         holding: Holding,
         relay: Relay,
         reporter: Reporter,
+        chance: Callable[[], float],
     ) -> None:
-        self.standing = standing
+        self._standing = standing
         self.is_draining = False
         self._callers = callers
         self._runs = runs
@@ -69,22 +75,31 @@ class Pipeline:
             holding=holding,
             relay=relay,
             reporter=reporter,
+            chance=chance,
             is_stopping=lambda: self.is_draining,
         )
+
+    @property
+    def standing(self) -> Standing:
+        """What the configuration in force says of models and providers."""
+        return self._standing
+
+    @standing.setter
+    def standing(self, following: Standing) -> None:
+        for provider, door in following.doors.items():
+            before = self._standing.doors.get(provider)
+            if before is not None:
+                door.go_on_from(before)
+        self._standing = following
 
     async def run(self, call: Call, client: Client) -> None:
         """Serve one call to its end: an answer, a stream or a refusal."""
         progress = self.begin(call, client)
-        refused = await self.prepare(progress)
-        if refused is None and progress.controls.is_dry_run:
-            refused = await self._answer_dry_run(progress)
-            if refused is None:
-                return
-        if refused is None:
-            refused = await self._held(progress)
-        if refused is None:
-            await self._sender.send(progress)
-        else:
+        try:
+            refused = await self._serve(progress)
+        finally:
+            admission.leave(progress, self._clock.monotonic())
+        if refused is not None:
             await self._refuse(progress, refused)
 
     def begin(self, call: Call, client: Client) -> Progress:
@@ -95,7 +110,10 @@ class Pipeline:
         return Progress(call, client, TraceId(trace), started, self.standing)
 
     async def prepare(self, progress: Progress) -> Refused | None:
-        """Run every stage that needs no money: what is known after it can be estimated."""
+        """Run every stage that needs no money: what is known after it can be estimated.
+
+        A call that is to be made has its place with its provider after it, until `run` leaves it.
+        """
         if self.is_draining:
             return STOPPING
         if not self._purse.can_admit:
@@ -137,6 +155,17 @@ class Pipeline:
         except LedgerUnavailable as error:
             return _unavailable(error)
         return refused or await self.estimate(progress)
+
+    async def _serve(self, progress: Progress) -> Refused | None:
+        refused = await self.prepare(progress)
+        if refused is not None:
+            return refused
+        if progress.controls.is_dry_run:
+            return await self._answer_dry_run(progress)
+        refused = await self._held(progress)
+        if refused is None:
+            await self._sender.send(progress)
+        return refused
 
     async def _understood(self, progress: Progress) -> Refused | None:
         for stage in (self._read, self._find, self._admit):
@@ -186,7 +215,8 @@ class Pipeline:
             )
         standing, name = progress.standing, progress.wanted.asked.model
         directory = standing.spoken[progress.call.dialect.name]
-        model = directory.find(name, asked.run or progress.trace)
+        is_open = partial(admission.is_open, progress, now=self._clock.monotonic())
+        model = directory.find(name, asked.run or progress.trace, is_open)
         if isinstance(model, Refused):
             return model
         progress.fallbacks = directory.fallbacks_of(name, model)
@@ -194,8 +224,14 @@ class Pipeline:
         return None
 
     async def _admit(self, progress: Progress) -> Refused | None:
-        """Decide from memory; open the run only for a call that may go on."""
+        """Decide from memory; open the run only for a call that may go on.
+
+        From here on the call has its place with its provider, but for a dry run, which needs none.
+        """
         refused = admission.admit(progress, self._board.limits)
+        if refused is None and not progress.controls.is_dry_run:
+            now = self._clock.monotonic()
+            refused = admission.enter_any(progress, self._board.limits, now)
         if refused is not None:
             return refused
         progress.run = await self._open_run(progress)

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.budget import Balance, BudgetKey, FlushLine, GrantAnswer, Need
 from gateway.core.calls import Timeouts
-from gateway.core.ids import Project, Provider, ReplicaId, RunName
+from gateway.core.ids import Project, ReplicaId, RunName
 from gateway.core.limits import Caller, Run
 from gateway.core.money import NanoDollars
 from gateway.core.pricing import Vocabulary
@@ -82,14 +82,6 @@ class Counter(Protocol):
 
     async def count_body(self, body: bytes, vocabulary: Vocabulary) -> int | None:
         """Return a request's tokens, counted off the event loop; None where it can't be counted."""
-        ...
-
-
-class Keys(Protocol):
-    """Provider keys."""
-
-    def key(self, provider: Provider) -> str | None:
-        """Return a provider's key, None where it takes none."""
         ...
 
 

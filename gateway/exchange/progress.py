@@ -15,8 +15,9 @@ from gateway.core.pricing import Model
 from gateway.core.routing import Directory
 from gateway.core.traces import FailedAttempt
 from gateway.exchange.controls import Controls
+from gateway.exchange.doors import Door, Entry
 from gateway.exchange.offers import Offer
-from gateway.exchange.ports import Client, Instant, Keys
+from gateway.exchange.ports import Client, Instant
 from gateway.providers.adapter import Adapter, Dialect, Headers, Path, Wanted
 
 
@@ -42,8 +43,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     spoken: Mapping[str, Directory]
     adapters: Mapping[Provider, Adapter]
     timeouts: Mapping[Provider, Timeouts]
-    keys: Keys
-    """The keys that belong to these adapters: a key goes to the place it was given for."""
+    doors: Mapping[Provider, Door]
+    """With the keys that belong to these adapters: a key goes to the place it was given for."""
     zone: tzinfo
 
 
@@ -70,11 +71,17 @@ class Progress:
     """What the attempts before this one owe."""
     earlier_bound_nusd: NanoDollars = ZERO
     earlier_s: float = 0.0
-    """How long they were with their providers."""
+    """How long they were with their providers, and paused between."""
     ends_at: float
     """Monotonic: when the time of all attempts is up. Only where there are earlier ones."""
+    repeats: int = 0
+    """How often this model was tried before, for the sake of `retries`."""
+    tried: tuple[int, ...] = ()
+    """The keys of this model's provider that were tried before."""
     target: Target
     admitted: Admitted
+    entry: Entry
+    """Its place with its provider, until it has left."""
     keys: tuple[BudgetKey, ...]
     offer: Offer
     hold: Hold
@@ -89,12 +96,15 @@ class Progress:
         self.started = started
         self.standing = standing
 
-    def followed(self, attempt: FailedAttempt, ends_at: float) -> "Progress":
-        """Return the progress of the attempt after this one, which came to `attempt`."""
+    def followed(self, attempt: FailedAttempt, ends_at: float, paused_s: float = 0.0) -> "Progress":
+        """Return the progress of the attempt after this one, which came to `attempt`.
+
+        `paused_s` is how long was waited on purpose, which is nobody's overhead.
+        """
         following = copy(self)
         following.earlier = (*self.earlier, attempt)
         following.earlier_nusd = NanoDollars(self.earlier_nusd + attempt.cost_nusd)
         following.earlier_bound_nusd = NanoDollars(self.earlier_bound_nusd + attempt.bound_nusd)
-        following.earlier_s = self.earlier_s + attempt.took_s
+        following.earlier_s = self.earlier_s + attempt.took_s + paused_s
         following.ends_at = ends_at
         return following

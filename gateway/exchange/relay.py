@@ -80,6 +80,15 @@ class Withheld(msgspec.Struct, frozen=True):
     body: bytes
 
 
+def _never(ending: Ending) -> bool:
+    del ending
+    return False
+
+
+def _unheard(status: int, headers: Headers) -> None:
+    del status, headers
+
+
 class Owned(msgspec.Struct, eq=False, kw_only=True):
     """One attempt of a call under way: who it is, what was held for it, and how it went."""
 
@@ -97,6 +106,10 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     monotonic: Callable[[], float]
     withholds: bool = False
     """Whether another model can be tried, so that a failure of this one is not told at once."""
+    may_repeat: Callable[[Ending], bool] = _never
+    """Whether this model may be tried again after an ending that the client saw nothing of."""
+    heard: Callable[[int, Headers], None] = _unheard
+    """Told of the head of the provider's answer."""
     withheld: Withheld | None = None
     block: Cuttable | None = None
     reader: StreamReader | None = None
@@ -110,10 +123,18 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
 
     @property
     def may_fall_back(self) -> bool:
-        """Whether another model may answer in the place of this one, which failed unseen."""
-        if not self.withholds or self.status is not None or self.ending is None:
+        """Whether another attempt may answer in the place of this one, which failed unseen.
+
+        That may cease to be so while this one ends, as where a provider's other keys begin to rest.
+        """
+        if self.ending is None or not self.is_failed_unseen:
             return False
-        return falls_back(self.ending)
+        return self.withholds or self.may_repeat(self.ending)
+
+    @property
+    def is_failed_unseen(self) -> bool:
+        """Whether the provider failed, and the client was told nothing yet."""
+        return self.status is None and self.ending is not None and falls_back(self.ending)
 
     def owed(self) -> Owed:
         """Return what the call owes, ended as it is; worked out once."""
@@ -161,7 +182,7 @@ class Relay:
 
     async def tell(self, owned: Owned, client: Client) -> None:
         """Tell the client why its call ended early; a stream is never ended as if it were complete."""
-        withheld = owned.withheld if owned.may_fall_back else None
+        withheld = owned.withheld if owned.is_failed_unseen else None
         refused = None if withheld is not None else _news(owned)
         if withheld is None and refused is None:
             return
@@ -178,6 +199,7 @@ class Relay:
             response = await self._upstream.open(request, owned.timeouts, owned.meter.sent)
             async with aclosing(response):
                 owned.answered_at = owned.monotonic()
+                owned.heard(response.status, response.headers)
                 return await _pass(owned, response, client)
         except UpstreamFailed as error:
             owned.failure = error if owned.ending is None else None

@@ -6,18 +6,20 @@ leaves one trace, whatever ends it: while an attempt runs, between two of them, 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from msgspec import structs
 
 from gateway.core import limits as deciding
 from gateway.core.calls import Timeouts
+from gateway.core.health import Closed, Opened
 from gateway.core.ids import Provider, TraceId
 from gateway.core.meter import Meter
 from gateway.core.money import ZERO, NanoDollars
 from gateway.core.outcome import ShutDown
 from gateway.core.traces import FailedAttempt, Trace
-from gateway.exchange import answers, records
+from gateway.exchange import advice, answers, doors, records
+from gateway.exchange.doors import Rested
 from gateway.exchange.fallbacks import Fallbacks
 from gateway.exchange.holding import Holding
 from gateway.exchange.ports import Clock, Counter
@@ -39,7 +41,7 @@ class Reporter(Protocol):
         ...
 
     def attempt_failed(self, attempt: FailedAttempt, trace: TraceId) -> None:
-        """An attempt failed, and the call goes on with another model."""
+        """An attempt failed, and the call goes on with another one."""
         ...
 
     def overshoot(self, nusd: int, trace: TraceId) -> None:
@@ -48,6 +50,18 @@ class Reporter(Protocol):
 
     def upstream_failed(self, provider: Provider, kind: str, trace: TraceId) -> None:
         """A provider did not answer as HTTP."""
+        ...
+
+    def circuit_opened(self, provider: Provider, failures: int, wait_s: float) -> None:
+        """A provider failed so often in a row that it is not asked for a while."""
+        ...
+
+    def circuit_closed(self, provider: Provider) -> None:
+        """A provider that was not asked answers again."""
+        ...
+
+    def key_rests(self, provider: Provider, key: int, status: int, seconds: float) -> None:
+        """One of a provider's keys, by its index, was refused with this status and rests."""
         ...
 
     def stream_opened(self) -> None:
@@ -72,16 +86,17 @@ class Sender:
         holding: Holding,
         relay: Relay,
         reporter: Reporter,
+        chance: Callable[[], float],
         is_stopping: Callable[[], bool],
     ) -> None:
-        """Make no further attempt of a call while `is_stopping`."""
+        """Make no further attempt of a call while `is_stopping`. `chance` gives from 0 to 1."""
         self._counter = counter
         self._clock = clock
         self._purse = purse
         self._relay = relay
         self._reporter = reporter
         self._fallbacks = Fallbacks(
-            board=board, holding=holding, clock=clock, is_stopping=is_stopping
+            board=board, holding=holding, clock=clock, chance=chance, is_stopping=is_stopping
         )
 
     async def send(self, progress: Progress) -> None:
@@ -100,6 +115,7 @@ class Sender:
                 progress, owned = following, self._owned(following)
                 await self._attempt(progress, owned)
         finally:
+            progress.entry.leave(self._clock.monotonic())
             self._record(progress, owned)
             if is_stream:
                 self._reporter.stream_closed()
@@ -110,10 +126,12 @@ class Sender:
         finally:
             owned.end(ShutDown())
             self._charge(progress, owned)
+            for change in progress.entry.leave(self._clock.monotonic(), owned.ending):
+                self._tell(progress.model.provider, change)
 
     async def _following(self, progress: Progress, owned: Owned) -> Progress | None:
         failed = records.failed(progress, owned)
-        following = await self._fallbacks.next(progress, failed)
+        following = await self._fallbacks.next(progress, failed, owned)
         if following is not None:
             self._reporter.attempt_failed(failed, progress.trace)
         return following
@@ -137,7 +155,7 @@ class Sender:
     def _owned(self, progress: Progress) -> Owned:
         wanted, model = progress.wanted, progress.model
         adapter = progress.standing.adapters[model.provider]
-        key = progress.standing.keys.key(model.provider)
+        key = progress.entry.key
         return Owned(
             trace=progress.trace,
             target=progress.target,
@@ -152,11 +170,33 @@ class Sender:
             ),
             hides_usage=_adds_usage(wanted, adapter),
             timeouts=self._timeouts(progress),
-            secrets=() if key is None else (key.encode(),),
+            secrets=() if key is None else (key.reveal().encode(),),
             told=partial(self._told, progress),
             monotonic=self._clock.monotonic,
             withholds=bool(progress.fallbacks),
+            may_repeat=partial(self._fallbacks.may_repeat, progress),
+            heard=partial(self._heard, progress),
         )
+
+    def _heard(self, progress: Progress, status: int, headers: Headers) -> None:
+        """Note the head of an answer: a provider that was taken to be down is not, or what it advises."""
+        if status != 200:
+            progress.entry.advice = advice.read(headers, self._clock.now().utc)
+            return
+        change = progress.entry.answered()
+        if change is not None:
+            self._tell(progress.model.provider, change)
+
+    def _tell(self, provider: Provider, change: doors.Change) -> None:
+        match change:
+            case Opened(failures, wait_s):
+                self._reporter.circuit_opened(provider, failures, wait_s)
+            case Closed():
+                self._reporter.circuit_closed(provider)
+            case Rested(key, status, seconds):
+                self._reporter.key_rests(provider, key, status, seconds)
+            case _:
+                assert_never(change)
 
     def _timeouts(self, progress: Progress) -> Timeouts:
         """Return a provider's time-outs, and no more time in all than is left of the call's."""
@@ -174,6 +214,7 @@ class Sender:
         wanted, model = progress.wanted, progress.model
         adapter = progress.standing.adapters[model.provider]
         progress.sent_at = self._clock.monotonic()
+        key = progress.entry.key
         change = Change(
             model=model.upstream_name,
             output_tokens=progress.offer.ceiling,
@@ -185,7 +226,7 @@ class Sender:
             wanted,
             progress.call.dialect.write(wanted, change),
             model=model.upstream_name,
-            key=progress.standing.keys.key(model.provider),
+            key=None if key is None else key.reveal(),
             passed=progress.call.passed,
         )
 

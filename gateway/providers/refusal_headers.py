@@ -22,7 +22,7 @@ def headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     found = [(b"content-type", b"application/json")]
     if status not in _RETRIED or refused.is_final:
         found.append((b"x-should-retry", b"false"))
-    elif refused.code is not Code.UPSTREAM_ERROR:
+    elif refused.code is not Code.UPSTREAM_ERROR or refused.retry_after_s is not None:
         wait = min(max(refused.retry_after_s or 1, 1), MOST_RETRY_AFTER_S)
         found.append((b"retry-after", b"%d" % wait))
     if refused.code is Code.TOKEN_INVALID:

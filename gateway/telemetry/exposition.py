@@ -22,6 +22,8 @@ from gateway.telemetry.series import Histogram, ModelSeries, Series
 ConnectionState = Literal["busy", "idle"]
 UpstreamConnections = Callable[[], Mapping[tuple[Provider, ConnectionState], int]]
 """Tells how many connections to each provider there are in each state, at this moment."""
+OpenCircuits = Callable[[], Mapping[Provider, bool]]
+"""Tells of each provider whether its circuit is open, half-open included, at this moment."""
 
 _Rows = Iterable[tuple[Sequence[str], float]]
 _PREFIX: Final = "gateway_"
@@ -30,11 +32,18 @@ _PREFIX: Final = "gateway_"
 class SeriesCollector(Collector):
     """Turns the series into metrics each time they are scraped."""
 
-    def __init__(self, series: Series, version: str, connections: UpstreamConnections) -> None:
-        """Read `series`; `connections` is asked at each scrape."""
+    def __init__(
+        self,
+        series: Series,
+        version: str,
+        connections: UpstreamConnections,
+        circuits: OpenCircuits = dict,
+    ) -> None:
+        """Read `series`; `connections` and `circuits` are asked at each scrape."""
         self._series = series
         self._version = version
         self._connections = connections
+        self._circuits = circuits
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: the registry has no other collector whose names could clash."""
@@ -49,6 +58,13 @@ class SeriesCollector(Collector):
         connections = self._connections().items()
         yield _gauge(
             "upstream_connections", "Open connections to providers.", "provider state", connections
+        )
+        circuits = [((provider,), is_open) for provider, is_open in self._circuits().items()]
+        yield _gauge(
+            "upstream_circuit_open",
+            "1 where a provider fails and is not asked, but to try it.",
+            "provider",
+            circuits,
         )
         version = [((self._version,), 1)]
         yield _gauge(

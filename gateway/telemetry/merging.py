@@ -24,10 +24,11 @@ HIGHEST: Final = frozenset(
         "gateway_budget_spent_usd",
         "gateway_budget_held_usd",
         "gateway_kill_switch_active",
+        "gateway_upstream_circuit_open",
         "gateway_build_info",
     }
 )
-"""Gauges that each process reads of the same thing: the database, mostly."""
+"""Gauges that each process has of the same thing: the database, mostly, or a provider."""
 
 Labels = tuple[tuple[str, str], ...]
 _Row = tuple[str, Labels]

@@ -15,7 +15,7 @@ from gateway.core.limits import Kill, KillScope
 from gateway.core.money import ZERO, NanoDollars, to_usd
 from gateway.core.refusal import Code
 from gateway.core.traces import FailedAttempt, Trace
-from gateway.telemetry.exposition import SeriesCollector, UpstreamConnections
+from gateway.telemetry.exposition import OpenCircuits, SeriesCollector, UpstreamConnections
 from gateway.telemetry.foreign import captured, described
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.series import BudgetFigures, Series
@@ -31,6 +31,7 @@ class Telemetry:
         journal: Journal,
         *,
         upstream_connections: UpstreamConnections = dict,
+        open_circuits: OpenCircuits = dict,
     ) -> None:
         """Label calls to `known_models` (configured or priced) by name, and all others as `other`."""
         self._version = version
@@ -38,7 +39,9 @@ class Telemetry:
         self._series = Series(known_models)
         self._log = journal.log
         self.registry = CollectorRegistry()
-        self.registry.register(SeriesCollector(self._series, version, upstream_connections))
+        self.registry.register(
+            SeriesCollector(self._series, version, upstream_connections, open_circuits)
+        )
 
     def libraries_captured(self) -> AbstractContextManager[None]:
         """Bring what libraries and the interpreter would print into our lines, for this process."""
@@ -58,7 +61,7 @@ class Telemetry:
         self._journal.call_ended(trace, series.provider, series.model)
 
     def attempt_failed(self, attempt: FailedAttempt, trace: TraceId) -> None:
-        """An attempt failed, and the call goes on with another model. Its cost is its own model's."""
+        """An attempt failed, and the call goes on with another. Its cost is its own model's."""
         series = self._series.model(attempt.model, attempt.provider)
         series.cost_nusd += attempt.cost_nusd
         self._log.warning(
@@ -85,6 +88,22 @@ class Telemetry:
     def upstream_failed(self, provider: Provider, kind: str, trace: TraceId) -> None:
         """A provider did not answer as HTTP; `kind` is the failure's type."""
         self._log.warning("upstream_failed", trace=trace, provider=provider, kind=kind)
+
+    def circuit_opened(self, provider: Provider, failures: int, wait_s: float) -> None:
+        """A provider failed so often in a row that it is not asked for a while."""
+        self._log.warning(
+            "circuit_opened", provider=provider, failures=failures, wait_s=round(wait_s, 3)
+        )
+
+    def circuit_closed(self, provider: Provider) -> None:
+        """A provider that was not asked answers again."""
+        self._log.info("circuit_closed", provider=provider)
+
+    def key_rests(self, provider: Provider, key: int, status: int, seconds: float) -> None:
+        """One of a provider's keys was refused with this status and rests; `key` is its index."""
+        self._log.warning(
+            "key_rests", provider=provider, index=key, status=status, rest_s=round(seconds, 3)
+        )
 
     def overshoot(self, nusd: int, trace: TraceId) -> None:
         """A provider billed so much beyond the bound it was given."""

@@ -39,6 +39,7 @@ LABELS = {
     "gateway_traces_queue_depth": set(),
     "gateway_traces_dropped_total": set(),
     "gateway_upstream_connections": {"provider", "state"},
+    "gateway_upstream_circuit_open": {"provider"},
     "gateway_webhooks_total": {"result"},
     "gateway_build_info": {"version"},
 }

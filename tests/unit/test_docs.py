@@ -194,7 +194,12 @@ def test_snippets_can_be_read(name: str):
         ast.parse(python)
     for document in blocks(text, "json"):
         json.loads(document)
-    environ = {"OPENAI_API_KEY": "k", "PG_PASSWORD": "p", "HOOK_SECRET": f"whsec_{32 * 'A'}"}
+    environ = {
+        "OPENAI_API_KEY": "k",
+        "OPENAI_API_KEY_B": "l",
+        "PG_PASSWORD": "p",
+        "HOOK_SECRET": f"whsec_{32 * 'A'}",
+    }
     for settings in blocks(text, "yaml"):
         parse(settings.encode(), environ)
 

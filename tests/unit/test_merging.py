@@ -31,7 +31,7 @@ def values(tally: Tally) -> dict[tuple[str, object], float]:
 
 
 def a_process() -> SeriesCollector:
-    return SeriesCollector(Series(set()), "1.2.3", lambda: {("x", "busy"): 2})
+    return SeriesCollector(Series(set()), "1.2.3", lambda: {("x", "busy"): 2}, lambda: {"x": True})
 
 
 amounts = st.floats(min_value=0, max_value=1e9, allow_nan=False)
@@ -121,6 +121,8 @@ def test_what_was_merged_can_be_scraped():
     }
     (connections,) = found["gateway_upstream_connections"].samples
     assert connections.value == 6
+    (circuit,) = found["gateway_upstream_circuit_open"].samples
+    assert circuit.value == 1
     (info,) = found["gateway_build_info"].samples
     assert info.value == 1
 

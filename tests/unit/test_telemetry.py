@@ -81,9 +81,14 @@ class Recorded:
     def __init__(self, *, is_terminal: bool = False) -> None:
         self.raw: list[bytes] = []
         self.connections: dict[tuple[Provider, str], int] = {}
+        self.circuits: dict[Provider, bool] = {}
         self.journal = Journal(now=lambda: NOW, write=self.raw.append, is_terminal=is_terminal)
         self.telemetry = Telemetry(
-            "1.2.3", {KNOWN}, self.journal, upstream_connections=lambda: self.connections
+            "1.2.3",
+            {KNOWN},
+            self.journal,
+            upstream_connections=lambda: self.connections,
+            open_circuits=lambda: self.circuits,
         )
 
     @property

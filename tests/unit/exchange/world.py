@@ -14,12 +14,14 @@ from gateway.core.ids import ModelName, Project, Provider, TokenId
 from gateway.core.limits import Caller, Limits, OnExcess
 from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule, Vocabulary
 from gateway.core.routing import WeightedModel, directory
+from gateway.core.secret import Secret
 from gateway.core.traces import Trace
 from gateway.errors import GatewayError
+from gateway.exchange.doors import Door, Terms
 from gateway.exchange.holding import Holding
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call, Standing
-from gateway.exchange.purse import Purse, Terms
+from gateway.exchange.purse import Purse, Terms as PurseTerms
 from gateway.exchange.reading import BodyReader
 from gateway.exchange.relay import Relay
 from gateway.exchange.switchboard import Switchboard
@@ -31,7 +33,6 @@ from tests.fakes import (
     FakeClient,
     FakeClock,
     FakeCounter,
-    FakeKeys,
     FakeLedger,
     FakeResponse,
     FakeRuns,
@@ -41,6 +42,7 @@ from tests.fakes import (
 from tests.waiting import eventually
 
 KEY = "sk-provider-key-0123456789"
+TERMS = Terms(base_url="https://stub.test/v1", keys=(Secret(KEY),))
 TOKEN = "gwk_live_client"
 MONTH = BudgetKey(Scope.WORKSPACE, "", Window.MONTH, "2026-11-01")
 DOLLAR = 10**9
@@ -95,7 +97,7 @@ def whole(body: bytes = ANSWER, status: int = 200) -> FakeResponse:
 class World:
     """Everything around one pipeline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a world, each part by name
         self,
         answer: FakeResponse | GatewayError | anyio.Event,
         *,
@@ -103,10 +105,17 @@ class World:
         limits: Limits | None = None,
         model: Model = MODEL,
         fallbacks: Sequence[Model] = (),
+        targets: Sequence[Model] = (),
         total_s: float = 60.0,
+        terms: Mapping[str, Terms] | None = None,
     ) -> None:
-        """Answer so. Where there are fallbacks, `fast` is the name of the model that has them."""
+        """Answer so. Where there are fallbacks or targets, `fast` is the name of the model with them.
+
+        `targets` answer besides it, in turn by run. `terms` are of the providers that are named.
+        """
         self.clock = FakeClock()
+        self.chance = 0.0
+        """Of the longest pause before a retry."""
         self.ledger = FakeLedger(caps or {MONTH: 1000 * DOLLAR})
         self.witness = FakeWitness()
         self.board = Switchboard(limits or Limits(output_ceiling=100))
@@ -117,12 +126,13 @@ class World:
             self.ledger,
             "r1",
             self.clock,
-            Terms(15.0, 20_000),
+            PurseTerms(15.0, 20_000),
             self.witness,  # type: ignore[arg-type]
         )
-        models = [model, *fallbacks]
+        models = [model, *fallbacks, *targets]
         book = PriceBook("prices-1", {each.name: each for each in models})
-        aliases = {"fast": (WeightedModel(model.name, 1),)} if fallbacks else {}
+        weighted = tuple(WeightedModel(each.name, 1) for each in (model, *targets))
+        aliases = {"fast": weighted} if fallbacks or targets else {}
         names = directory(
             book,
             [each.provider for each in models],
@@ -140,7 +150,10 @@ class World:
                     for each in models
                 },
                 timeouts={each.provider: Timeouts(1.0, 1.0, 1.0, total_s) for each in models},
-                keys=FakeKeys(KEY),
+                doors={
+                    each.provider: Door(each.provider, (terms or {}).get(each.provider, TERMS))
+                    for each in models
+                },
                 zone=UTC,
             ),
             callers=self.callers,
@@ -158,6 +171,7 @@ class World:
             ),
             relay=Relay(self.upstream, self.board),
             reporter=self.witness,
+            chance=lambda: self.chance,
         )
 
     @asynccontextmanager
