@@ -21,7 +21,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `cache_write` is what was written for an hour, or for a time that nobody tells. `image_output` is
     None where images are not told apart from the text in `output`.
     `certain` is false where the numbers contradict each other and were read at their dearest.
-    `billed_nusd` is what the provider says that it bills, in nano-dollars, where it says so at all.
+    `fees_nusd` is billed beside all tokens, and `billed_nusd` is what the provider says that it bills
+    in all, where it says so: nano-dollars.
     """
 
     input: int
@@ -34,6 +35,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     image_output: int | None = None
     reasoning: int = 0
     certain: bool = True
+    fees_nusd: int = 0
     billed_nusd: int | None = None
 
     @property

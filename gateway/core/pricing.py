@@ -224,7 +224,7 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
                 (input_tokens, _dearest_input(rates, with_audio=usage.audio_input > 0)),
                 (usage.spoken, _dearest_output(rates, with_audio=usage.audio_output > 0)),
             ),
-            flat=rates.per_request,
+            flat=rates.per_request + usage.fees_nusd,
         )
     return charge(
         (
@@ -237,7 +237,7 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
             (usage.audio_output, rates.audio_output),
             (usage.image_output or 0, rates.image_output),
         ),
-        flat=rates.per_request,
+        flat=rates.per_request + usage.fees_nusd,
     )
 
 

@@ -16,7 +16,18 @@ from gateway.providers.strict_json import has_duplicates
 MOST_LABEL: Final = 256
 """Characters of a model's or tier's name; a longer one is not taken for a name."""
 _MOST_CHECKED: Final = 64 << 10
+_NULL: Final = b"null"
 _SPACE: Final = b" \n\r\t"
+
+
+ABSENT: Final = msgspec.Raw(b"")
+"""A member that is not there. msgspec takes no `Raw | None`: it would decode nothing but null."""
+
+
+def is_there(value: msgspec.Raw) -> bool:
+    """Return whether a member was given, and is not null."""
+    size = memoryview(value).nbytes
+    return size > 0 and (size != len(_NULL) or bytes(value) != _NULL)
 
 
 def read(document: bytes) -> dict[str, Any] | None:

@@ -39,6 +39,14 @@ class _Failed(msgspec.Struct, frozen=True):
     error: _Error
 
 
+class _ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    sequence_number: int
+    code: str
+    message: str
+    param: str | None
+    error: _Error
+
+
 class _Listed(msgspec.Struct, frozen=True):
     id: str
     object: str
@@ -61,6 +69,16 @@ def cut(refused: Refused) -> bytes:
     return b"data: " + _body(refused) + b"\n\n"
 
 
+def cut_response(refused: Refused, number: int) -> bytes:
+    """Return the event that makes them raise it in a streamed response, as event `number` of it.
+
+    They raise for an `error` within the data; without it they yield the event as any other.
+    """
+    error = _error(refused)
+    event = _ErrorEvent(number, error.code, error.message, error.param, error)
+    return b"event: error\ndata: " + _WRITER.encode(event) + b"\n\n"
+
+
 def models(priced: Iterable[Model], aliases: Iterable[str]) -> bytes:
     """Return the listing of some models, operators' names first."""
     named = [_listed(alias, ALIAS_OWNER) for alias in aliases]
@@ -81,8 +99,12 @@ def _listed(name: str, owner: str) -> _Listed:
 
 
 def _body(refused: Refused) -> bytes:
+    return _WRITER.encode(_Failed(_error(refused)))
+
+
+def _error(refused: Refused) -> _Error:
     kind = _type(STATUS[refused.code])
-    return _WRITER.encode(_Failed(_Error(refused.message, kind, refused.param, refused.code.value)))
+    return _Error(refused.message, kind, refused.param, refused.code.value)
 
 
 def _type(status: int) -> str:

@@ -13,7 +13,14 @@ from msgspec import structs
 
 from gateway.core.events import Broken, Delta, Event, Served, Usage
 from gateway.providers import lenient_json, openai_accounts
-from gateway.providers.lenient_json import label, names_twice, string, strings
+from gateway.providers.lenient_json import (
+    ABSENT,
+    is_there,
+    label,
+    names_twice,
+    string,
+    strings,
+)
 from gateway.providers.strict_json import has_duplicates
 
 
@@ -70,14 +77,14 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
     x_groq: dict[str, Any] | None = None
     object: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = ABSENT
 
 
 class Accounts(msgspec.Struct, frozen=True, gc=False):
     """The parts of an answer that hold an account, as they came."""
 
-    usage: msgspec.Raw | None = None
-    x_groq: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
+    x_groq: msgspec.Raw = ABSENT
 
 
 def read(document: bytes) -> Answer | None:
@@ -128,7 +135,9 @@ def usage(answer: Answer, document: bytes, *, makes_output: bool) -> Usage | Non
 def whole(document: bytes, *, makes_output: bool) -> Sequence[Event]:
     """Return what a complete answer says, its usage last; nothing where it is no answer at all."""
     answer = read(document)
-    if answer is None or (answer.choices is None and answer.data is None and not is_broken(answer)):
+    if answer is None or (
+        answer.choices is None and not is_there(answer.data) and not is_broken(answer)
+    ):
         return ()
     return tuple(_events(answer, document, makes_output=makes_output))
 
@@ -193,7 +202,7 @@ def _accounts(document: bytes) -> list[msgspec.Raw]:
         found = _ACCOUNT_DECODER.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return [msgspec.Raw(document)]
-    return [raw for raw in (found.usage, found.x_groq) if raw is not None]
+    return [raw for raw in (found.usage, found.x_groq) if is_there(raw)]
 
 
 def _read_slowly(document: bytes) -> Answer | None:
@@ -210,7 +219,7 @@ def _read_slowly(document: bytes) -> Answer | None:
         error=values.get("error"),
         x_groq=x_groq if isinstance(x_groq := values.get("x_groq"), dict) else None,
         object=string(values.get("object")),
-        data=msgspec.Raw(b"[]") if isinstance(values.get("data"), list) else None,
+        data=msgspec.Raw(b"[]") if isinstance(values.get("data"), list) else ABSENT,
     )
 
 

@@ -177,3 +177,28 @@ def test_no_bytes_make_it_raise(document: bytes):
 def test_a_choice_that_ended_in_an_error_is_broken():
     body = b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"error"}]}'
     assert Broken() in whole(body)
+
+
+@pytest.mark.parametrize(
+    ("usage", "nusd"),
+    [
+        (USAGE | {"cost": 0.00014}, 140_000),
+        (
+            USAGE | {"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}},
+            1_010_000_000,
+        ),
+        (USAGE | {"cost_in_usd_ticks": 158_501}, 15_851),
+        (USAGE | {"cost": -1}, None),
+        (USAGE | {"cost": {"total": 1}}, None),
+        (USAGE, None),
+    ],
+)
+def test_what_a_host_says_it_bills_is_heard(usage: dict[str, Any], nusd: int | None):
+    heard = whole(answer({"content": "a"}, usage=usage))[-1]
+    assert heard == Usage(input=9, output=4, billed_nusd=nusd)
+
+
+def test_a_bill_that_stands_twice_is_none():
+    usage = b'"usage":{"prompt_tokens":9,"completion_tokens":4,"cost":5,"cost":0}'
+    document = b'{"choices":[{"message":{"content":"a"}}],%s}' % usage
+    assert whole(document) == [Delta("a")]

@@ -1,0 +1,70 @@
+"""OpenAI's Responses, and the free count of their input, as its own API and other hosts' speak them.
+
+Sources: OpenAI's API reference and the types and stream reader of its SDK (openai 2.54 and 3.57).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.core.events import Event
+from gateway.core.pricing import Model
+from gateway.core.refusal import Code, Refused
+from gateway.providers import openai_refusals as refusals, strict_json
+from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
+from gateway.providers.dialects.responses import answers, request, rewrite
+from gateway.providers.dialects.responses.streams import ResponseStream
+from gateway.providers.fields import invalid
+
+_PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
+"""None that names a client, a key or a place."""
+
+
+class Responses:
+    """The dialect. It keeps nothing between calls."""
+
+    passed = _PASSED
+
+    def __init__(self, name: str) -> None:
+        """Take the name under which calls are recorded: Azure's clients speak the same."""
+        self.name = name
+
+    def read(self, path: Path, body: bytes) -> Wanted | Refused:
+        """Return what a body asks for, or why it is refused."""
+        found = strict_json.read(body)
+        if isinstance(found, strict_json.Malformed):
+            return invalid(None, f"The body can't be used: {found.reason}.")
+        match path.endpoint:
+            case Endpoint.RESPONSES:
+                return request.read(path, found)
+            case Endpoint.RESPONSES_INPUT_TOKENS:
+                return request.read_count(path, found)
+            case _:
+                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+
+    def write(self, wanted: Wanted, change: Change) -> bytes:
+        """Return the body to send."""
+        return rewrite.write(wanted, change)
+
+    def stream(self, wanted: Wanted, *, hides_usage: bool) -> ResponseStream:
+        """Return a reader of the streamed answer, whose usage is in its last event unasked."""
+        del wanted, hides_usage
+        return ResponseStream()
+
+    def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
+        """Return what a complete answer says; nothing where it is not this API's answer at all."""
+        del headers
+        if wanted.asked.is_free:
+            return answers.counted(body)
+        return answers.whole(body)
+
+    def refusal(self, refused: Refused) -> Answer:
+        """Return a refusal for OpenAI's SDKs."""
+        return refusals.refusal(refused)
+
+    def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
+        """Return the listing of models and operators' names."""
+        return refusals.models(models, aliases)
+
+    def model(self, model: Model | str) -> bytes:
+        """Return one entry of the listing."""
+        return refusals.model(model)
