@@ -25,6 +25,7 @@ from gateway.exchange.switchboard import Switchboard
 from gateway.jobs.signals import Signals
 from gateway.remote.http1 import Http1Client, PoolLimits
 from gateway.remote.sandbox import SandboxTransport
+from gateway.remote.signing import CredentialChain, Signer
 from gateway.remote.upstream import (
     HttpxTransport,
     OwnTransport,
@@ -175,7 +176,7 @@ def build(
     terms = Terms(ttl_s, config.ledger.lease_share_ppm)
     purse = Purse(tables.ledger, replica, clock, terms, telemetry)
     counter = TokenCounter(Tokenizers())
-    providers = _providers(config, client)
+    providers = _providers(config, client, clock)
     pipeline = Pipeline(
         standing=now_standing,
         callers=tables.access,
@@ -239,9 +240,12 @@ def build(
     )
 
 
-def _providers(config: Config, client: Http1Client) -> Providers:
+def _providers(config: Config, client: Http1Client, clock: SystemClock) -> Providers:
     providers = Providers(
-        sandbox=SandboxTransport(), own=OwnTransport(client), stock=HttpxTransport(stock_client())
+        sandbox=SandboxTransport(),
+        own=OwnTransport(client),
+        stock=HttpxTransport(stock_client()),
+        signer=Signer(CredentialChain().load, utc=clock.utc, monotonic=clock.monotonic),
     )
     providers.stock_places = standing.stock_places(config)
     return providers

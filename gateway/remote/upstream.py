@@ -12,7 +12,7 @@ import httpx
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider
 from gateway.errors import UpstreamFailed, UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
-from gateway.providers.adapter import PreparedRequest
+from gateway.providers.adapter import PreparedRequest, Signing
 from gateway.providers.hosts.sandbox import SCHEME
 from gateway.remote import http1
 from gateway.remote.decoding import Body, Headers, plain
@@ -36,16 +36,29 @@ class Transport(Protocol):
         ...
 
 
+class Signs(Protocol):
+    """What signs requests that must be."""
+
+    async def signed(
+        self, request: PreparedRequest, signing: Signing, within_s: float
+    ) -> PreparedRequest:
+        """Return a request with its signature; raises UpstreamUnreachable."""
+        ...
+
+
 class Providers:
     """Sends each request by the transport that its scheme or place is to use."""
 
-    def __init__(self, *, sandbox: Transport, own: Transport, stock: Transport) -> None:
+    def __init__(
+        self, *, sandbox: Transport, own: Transport, stock: Transport, signer: Signs
+    ) -> None:
         """Send the sandbox's requests by `sandbox`, and all others by `own` or `stock`."""
         self.stock_places: Set[Place] = frozenset()
         """Where requests go by stock httpx; may be replaced."""
         self._sandbox = sandbox
         self._own = own
         self._stock = stock
+        self._signer = signer
 
     async def open(self, request: PreparedRequest, timeouts: Timeouts, sending: Sending) -> Body:
         """Send a request and return its answer's head, its body readable uncompressed.
@@ -57,6 +70,9 @@ class Providers:
             UpstreamLost: sent, then broken off, or answered by what can't be read.
             UpstreamTimedOut: sent, and not answered in time.
         """
+        if request.signing is not None:
+            patience = timeouts.connect_s
+            request = await self._signer.signed(request, request.signing, patience)
         body = await self._transport(request).open(request, timeouts, sending)
         try:
             return plain(body)

@@ -5,11 +5,12 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from msgspec import structs
 
 from gateway.core.calls import Timeouts
 from gateway.core.ids import Provider
 from gateway.errors import UpstreamLost, UpstreamTimedOut, UpstreamUnreachable
-from gateway.providers.adapter import PreparedRequest
+from gateway.providers.adapter import PreparedRequest, Signing
 from gateway.providers.hosts.sandbox import SandboxHost
 from gateway.remote.decoding import Body
 from gateway.remote.http1 import Http1Client, PoolLimits
@@ -30,15 +31,32 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
 Serve = Callable[..., Awaitable[Server]]
 
 
+class Pen:
+    """Signs with a header that says for what, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.failure: UpstreamUnreachable | None = None
+
+    async def signed(
+        self, request: PreparedRequest, signing: Signing, within_s: float
+    ) -> PreparedRequest:
+        if self.failure is not None:
+            raise self.failure
+        name = f"{signing.service} {signing.region} {within_s:g}".encode()
+        return structs.replace(request, headers=[*request.headers, (b"x-signed", name)])
+
+
 class Way:
     """One of the two ways, and a request for it."""
 
     def __init__(self, *, is_stock: bool) -> None:
         self.client = Http1Client(ssl_context=None, limits=PoolLimits())
+        self.pen = Pen()
         self.providers = Providers(
             sandbox=SandboxTransport(),
             own=OwnTransport(self.client),
             stock=HttpxTransport(stock_client()),
+            signer=self.pen,
         )
         self.is_stock = is_stock
         self.sent = 0
@@ -110,6 +128,28 @@ async def test_a_request_goes_out_as_it_was_prepared(way: Way, serve: Serve):
     assert b"accept-encoding: identity" in lines
     assert sum(line.startswith(b"host:") for line in lines) == 1
     assert body == b"{}"
+
+
+async def test_a_request_that_must_be_signed_is_signed_before_it_leaves(way: Way, serve: Serve):
+    async def script(peer: Peer) -> None:
+        peer.requests.append(await peer.reader.readuntil(b"\r\n\r\n"))
+        await peer.send(HEAD + b"content-length: 2\r\n\r\nok")
+        peer.close()
+
+    server = await serve(script)
+    request = structs.replace(way.to(server.origin.port), signing=Signing("bedrock", "eu-west-1"))
+    body = await way.providers.open(request, PATIENT, way.note)
+    await body.aclose()
+    assert b"x-signed: bedrock eu-west-1 2\r\n" in server.peers[0].requests[0].lower()
+
+
+async def test_nothing_is_sent_that_could_not_be_signed(way: Way, serve: Serve):
+    server = await serve(saying(HEAD))
+    way.pen.failure = UpstreamUnreachable("no credentials")
+    request = structs.replace(way.to(server.origin.port), signing=Signing("bedrock", "eu-west-1"))
+    with pytest.raises(UpstreamUnreachable, match="no credentials"):
+        await way.providers.open(request, PATIENT, way.note)
+    assert (way.sent, server.peers) == (0, [])
 
 
 async def test_head_and_body_come_as_they_were_sent(way: Way, serve: Serve):

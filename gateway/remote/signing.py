@@ -1,0 +1,206 @@
+"""AWS's signatures (Signature Version 4), made with the gateway's own credentials as a request leaves.
+
+The signature is arithmetic, and made here: a few tens of microseconds, on every call. Where credentials
+come from is botocore's to know: the environment, a profile, a web identity, a container's or an
+instance's role. Asking those may take seconds, so it is done in a thread, by one caller for all, and what
+was found is used for a minute before botocore is asked again, which knows when it expires.
+
+Source of the format: docs.aws.amazon.com/IAM, "Create a signed AWS API request". botocore is imported
+only where requests are to be signed, for it takes a tenth of a second.
+"""
+
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any, Final
+from urllib.parse import quote
+
+import anyio
+import msgspec
+from anyio import to_thread
+from msgspec import structs
+
+from gateway.core.secret import Secret
+from gateway.errors import ConfigurationInvalid, UpstreamUnreachable
+from gateway.providers.adapter import Headers, PreparedRequest, Signing
+from gateway.remote.request import Origin
+
+FRESH_S: Final = 60.0
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_SIGNED: Final = b"content-type"
+"""Of the request's own headers: the others may be changed on the way."""
+_MOST_AT_ONCE: Final = 512 * 1024
+"""Bytes of a body whose digest is made on the event loop, in 1 to 2 ms."""
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What signs. `token` is there where the credentials are temporary."""
+
+    access_key: str
+    secret: Secret
+    token: Secret | None = None
+
+
+def require() -> None:
+    """Let a start go on that can sign.
+
+    Raises:
+        ConfigurationInvalid: botocore is not installed.
+    """
+    if find_spec("botocore") is None:
+        raise ConfigurationInvalid(
+            "Signing for AWS needs botocore, which is not installed; install reasonrank-gateway[bedrock], "
+            "or give the provider a Bedrock API key as its key."
+        )
+
+
+class CredentialChain:
+    """AWS credentials by botocore's default chain. `load` may take seconds: call it in a thread."""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._session: Any = None
+
+    def load(self) -> Credentials:
+        """Return credentials that are valid now.
+
+        Raises:
+            UpstreamUnreachable: there are none, or their source did not answer.
+        """
+        # Imported here for the reason that the module gives; botocore has no types.
+        from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            BotoCoreError,
+            ClientError,
+        )
+        from botocore.session import Session  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        with self._turn:
+            try:
+                session = self._session = self._session or Session()
+                found = session.get_credentials()
+                frozen = None if found is None else found.get_frozen_credentials()
+            except (BotoCoreError, ClientError, OSError, ValueError, LookupError) as error:
+                kind = type(error).__name__
+                raise UpstreamUnreachable(f"AWS credentials can't be had: {kind}") from error
+        if frozen is None or not frozen.access_key or not frozen.secret_key:
+            raise UpstreamUnreachable("no AWS credentials are found where this gateway runs")
+        token = None if frozen.token is None else Secret(frozen.token)
+        return Credentials(frozen.access_key, Secret(frozen.secret_key), token)
+
+
+class Signer:
+    """Signs requests. Of many that need new credentials at once, one asks for them."""
+
+    def __init__(
+        self,
+        load: Callable[[], Credentials],
+        *,
+        utc: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Take credentials from `load`, which is called in a thread and raises UpstreamUnreachable."""
+        self._load = load
+        self._utc = utc
+        self._monotonic = monotonic
+        self._turn = anyio.Lock()
+        self._loaded_at: float | None = None
+        self._loads = 0
+        self._found: Credentials | UpstreamUnreachable = UpstreamUnreachable("not asked for yet")
+
+    async def signed(
+        self, request: PreparedRequest, signing: Signing, within_s: float
+    ) -> PreparedRequest:
+        """Return a request with its signature.
+
+        Raises:
+            UpstreamUnreachable: no credentials could be had, or not within so many seconds.
+        """
+        try:
+            with anyio.fail_after(within_s):
+                credentials = await self._credentials()
+        except TimeoutError:
+            message = f"no AWS credentials were had within {within_s:g} s"
+            raise UpstreamUnreachable(message) from None
+        digest = await _digest(request.body)
+        added = signature(request, signing, credentials, digest, self._utc())
+        return structs.replace(request, headers=[*request.headers, *added])
+
+    async def _credentials(self) -> Credentials:
+        if not self._is_fresh():
+            before = self._loads
+            async with self._turn:
+                if self._loads == before:  # nobody has asked while this one waited
+                    await self._renew()
+        if isinstance(self._found, UpstreamUnreachable):
+            raise UpstreamUnreachable(*self._found.args) from self._found
+        return self._found
+
+    async def _renew(self) -> None:
+        try:
+            self._found = await to_thread.run_sync(self._load, abandon_on_cancel=True)
+            self._loaded_at = self._monotonic()
+        except UpstreamUnreachable as failure:
+            self._found, self._loaded_at = failure, None
+        self._loads += 1
+
+    def _is_fresh(self) -> bool:
+        return self._loaded_at is not None and self._monotonic() - self._loaded_at < FRESH_S
+
+
+def signature(
+    request: PreparedRequest,
+    signing: Signing,
+    credentials: Credentials,
+    digest: str,
+    now: datetime,
+) -> Headers:
+    """Return the headers that sign a request, which has no query, and whose body has that SHA-256."""
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    added = [(b"x-amz-date", moment.encode())]
+    if credentials.token is not None:
+        added.append((b"x-amz-security-token", credentials.token.reveal().encode()))
+    fields = sorted([*_fields(request), *added])
+    names = b";".join(name for name, _ in fields).decode()
+    scope = f"{moment[:8]}/{signing.region}/{signing.service}/aws4_request"
+    canonical = b"\n".join(
+        [
+            request.method,
+            quote(request.target, safe="/~").encode(),  # once more: only S3's paths are not
+            b"",
+            *(name + b":" + b" ".join(value.split()) for name, value in fields),
+            b"",
+            names.encode(),
+            digest.encode(),
+        ]
+    )
+    said = f"{_ALGORITHM}\n{moment}\n{scope}\n{sha256(canonical).hexdigest()}"
+    signed = hmac.digest(_key(credentials, scope), said.encode(), "sha256").hex()
+    credential = f"Credential={credentials.access_key}/{scope}"
+    authorization = f"{_ALGORITHM} {credential}, SignedHeaders={names}, Signature={signed}"
+    return [*added, (b"authorization", authorization.encode())]
+
+
+def _fields(request: PreparedRequest) -> list[tuple[bytes, bytes]]:
+    """Return the headers to sign; `host` is the HTTP client's to send."""
+    scheme: Final = "https" if request.scheme == "https" else "http"
+    authority = Origin(scheme, request.host, request.port).authority
+    return [
+        (b"host", authority.encode()),
+        *((name, value) for name, value in request.headers if name == _SIGNED),
+    ]
+
+
+def _key(credentials: Credentials, scope: str) -> bytes:
+    key = b"AWS4" + credentials.secret.reveal().encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+async def _digest(body: bytes) -> str:
+    if len(body) <= _MOST_AT_ONCE:
+        return sha256(body).hexdigest()
+    return await to_thread.run_sync(lambda: sha256(body).hexdigest(), abandon_on_cancel=True)
