@@ -49,7 +49,8 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     `model` is the name that the path asks for, None where the body does. `version` is the API's, as
     the client wrote it (Gemini's `v1beta`, Azure's `api-version`), None where the API has none.
     `is_array`: a stream is one JSON array and no server-sent events. `is_beta`: the client asked for
-    the form of Anthropic's API that has its beta features.
+    the form of Anthropic's API that has its beta features. `heeds` are the names of the client's headers
+    that bear on what the call costs, as its body does, and `headers` those of them that it has.
     """
 
     endpoint: Endpoint
@@ -57,6 +58,8 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     is_array: bool = False
     is_beta: bool = False
+    heeds: frozenset[bytes] = frozenset()
+    headers: Headers = ()
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

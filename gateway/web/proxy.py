@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, assert_never
 from urllib.parse import parse_qsl
 
+from msgspec import structs
+
 from gateway.core.refusal import Code, Refused
 from gateway.exchange.pipeline import Pipeline, Reporter
 from gateway.exchange.progress import Call
@@ -23,14 +25,22 @@ MOST_BODY_BYTES: Final = 32 * 1024 * 1024
 _MOST_DISCARDED_BYTES: Final = 64 * 1024 * 1024
 """A body that is too large is read and thrown away up to here, so that its sender hears why."""
 _MODELS: Final = Path(endpoint=Endpoint.MODELS)
+_UNTYPED: Final = frozenset({Endpoint.INVOKE, Endpoint.INVOKE_STREAM})
+"""Calls whose content-type is JSON where it is missing: boto3 sends none (botocore 1.44)."""
 _CREDENTIALS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
 class AsgiClient:
     """One request of an ASGI server, as the exchange sees its caller."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request of `scope`; `receive` and `send` are its own."""
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, is_typed: bool = True
+    ) -> None:
+        """Serve the request of `scope`; `receive` and `send` are its own.
+
+        `is_typed`: its body's content-type must be said.
+        """
+        self._is_typed = is_typed
         self._headers: Headers = scope["headers"]
         self._when_gone: Callable[[Callable[[], None]], None] = scope["extensions"][WHEN_GONE][
             "call"
@@ -41,7 +51,7 @@ class AsgiClient:
 
     async def body(self) -> bytes | Refused:
         """Return the request's body, or why it is refused."""
-        refused = _bad_head(self._headers)
+        refused = _bad_head(self._headers, is_typed=self._is_typed)
         if refused is not None:
             return refused
         length = _header(self._headers, b"content-length")
@@ -106,7 +116,8 @@ class Proxy:
 
     async def serve(self, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of a path that is a provider API's."""
-        client = AsgiClient(scope, receive, send)
+        is_typed = not isinstance(routed, Metered) or routed.path.endpoint not in _UNTYPED
+        client = AsgiClient(scope, receive, send, is_typed=is_typed)
         match routed:
             case Metered(path, dialect):
                 await self._pipeline.run(_call(scope, dialect, path), client)
@@ -126,6 +137,8 @@ class Proxy:
 
 def _call(scope: Scope, dialect: Dialect, path: Path) -> Call:
     headers: Headers = scope["headers"]
+    if path.heeds:
+        path = structs.replace(path, headers=[pair for pair in headers if pair[0] in path.heeds])
     return Call(
         path=path,
         dialect=dialect,
@@ -153,14 +166,15 @@ def credential(headers: Headers, query: bytes) -> str | None:
     return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
-def _bad_head(headers: Headers) -> Refused | None:
+def _bad_head(headers: Headers, *, is_typed: bool) -> Refused | None:
     if _header(headers, b"content-encoding") not in {None, b"identity"}:
         return Refused(
             Code.UNSUPPORTED_MEDIA_TYPE,
             "The request's body is compressed. Send it as it is, without content-encoding.",
         )
-    media_type = (_header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    said = _header(headers, b"content-type")
+    media_type = (said or b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json" and (is_typed or said is not None):
         return Refused(Code.INVALID_REQUEST, "The request's content-type must be application/json.")
     return None
 

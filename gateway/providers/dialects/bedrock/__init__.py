@@ -1,0 +1,80 @@
+"""Amazon Bedrock's runtime API: Converse, and Invoke with the bodies of the vendors that it hosts.
+
+Sources: the model of the API in botocore 1.44 (`bedrock-runtime`, 2023-09-30), and
+docs.aws.amazon.com/bedrock.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.core.events import Event
+from gateway.core.pricing import Model
+from gateway.core.refusal import Code, Refused
+from gateway.providers import strict_json
+from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
+from gateway.providers.dialects.bedrock import (
+    converse_answers,
+    converse_request,
+    families,
+    headers,
+    invoke_answers,
+    invoke_request,
+    refusals,
+    rewrite,
+)
+from gateway.providers.dialects.bedrock.streams import BedrockStream, ChunkEvents, ConverseEvents
+from gateway.providers.fields import invalid
+
+_PASSED: Final = frozenset({b"user-agent", headers.TIER, headers.LATENCY})
+"""None that names a client, a key or a place, or would be billed unseen."""
+
+
+class Bedrock:
+    """The dialect. It keeps nothing between calls."""
+
+    name = "bedrock"
+    passed = _PASSED
+
+    def read(self, path: Path, body: bytes) -> Wanted | Refused:
+        """Return what a body asks for, or why it is refused."""
+        found = strict_json.read(body)
+        if isinstance(found, strict_json.Malformed):
+            return invalid(None, f"The body can't be used: {found.reason}.")
+        match path.endpoint:
+            case Endpoint.CONVERSE | Endpoint.CONVERSE_STREAM:
+                return converse_request.read(path, found)
+            case Endpoint.INVOKE | Endpoint.INVOKE_STREAM:
+                return invoke_request.read(path, found)
+            case _:
+                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+
+    def write(self, wanted: Wanted, change: Change) -> bytes:
+        """Return the body to send."""
+        return rewrite.write(wanted, change)
+
+    def stream(self, wanted: Wanted, *, hides_usage: bool) -> BedrockStream:
+        """Return a reader of the streamed answer. Usage is never asked for, so none is hidden."""
+        del hides_usage
+        asked = wanted.asked
+        if wanted.endpoint is Endpoint.INVOKE_STREAM:
+            return BedrockStream(ChunkEvents(families.family(asked.model)))
+        return BedrockStream(ConverseEvents(asked.tier))
+
+    def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
+        """Return what a complete answer says; nothing where it is not this API's answer at all."""
+        asked = wanted.asked
+        if wanted.endpoint in {Endpoint.CONVERSE, Endpoint.CONVERSE_STREAM}:
+            return converse_answers.whole(body, asked.tier)
+        return invoke_answers.whole(body, headers, families.family(asked.model))
+
+    def refusal(self, refused: Refused) -> Answer:
+        """Return a refusal for AWS's SDKs."""
+        return refusals.refusal(refused)
+
+    def models(self, models: Iterable[Model], aliases: Iterable[str]) -> bytes:
+        """Return the listing of models and operators' names."""
+        return refusals.models(models, aliases)
+
+    def model(self, model: Model | str) -> bytes:
+        """Return one entry of the listing."""
+        return refusals.model(model)
