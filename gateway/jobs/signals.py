@@ -25,6 +25,7 @@ from gateway.store.notices import (
     KillOn,
     PricesChanged,
     Recalled,
+    ReplicasChanged,
     RunClosed,
     TokensChanged,
     parse,
@@ -145,7 +146,7 @@ class Signals:
                 pass
             case CapsChanged():
                 self._purse.recall()
-            case TokensChanged() | PricesChanged():
+            case TokensChanged() | PricesChanged() | ReplicasChanged():
                 self._reads_all = True
             case RunClosed(run):
                 self._runs.closed(run)

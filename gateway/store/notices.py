@@ -51,6 +51,10 @@ class PricesChanged(msgspec.Struct, frozen=True):
     """Another list of prices is in force."""
 
 
+class ReplicasChanged(msgspec.Struct, frozen=True):
+    """A replica began, ended, or was found dead: rate limits are divided by another number."""
+
+
 class Recalled(msgspec.Struct, frozen=True):
     """A replica lacks money of some budgets: the others should give back what they don't hold."""
 
@@ -58,24 +62,29 @@ class Recalled(msgspec.Struct, frozen=True):
     keys: tuple[BudgetKey, ...]
 
 
-Notice = KillOn | KillOff | CapsChanged | TokensChanged | RunClosed | PricesChanged | Recalled
+Notice = (
+    KillOn
+    | KillOff
+    | CapsChanged
+    | TokensChanged
+    | RunClosed
+    | PricesChanged
+    | ReplicasChanged
+    | Recalled
+)
 
 
-def payload(notice: Notice) -> str:  # noqa: PLR0911  # one arm a notice
+def payload(notice: Notice) -> str:
     """Return a notice as it is sent."""
     match notice:
         case KillOn(id):
             return f"kill:{id}"
         case KillOff(id):
             return f"unkill:{id}"
-        case CapsChanged():
-            return "caps"
-        case TokensChanged():
-            return "tokens"
         case RunClosed(id):
             return f"runs:{id}"
-        case PricesChanged():
-            return "prices"
+        case CapsChanged() | TokensChanged() | PricesChanged() | ReplicasChanged():
+            return next(word for word, change in _CHANGES.items() if change == notice)
         case Recalled():
             return f"recall:{msgspec.json.encode(notice).decode()}"
         case _:
@@ -92,7 +101,7 @@ def parse(text: str) -> Notice | None:  # noqa: PLR0911  # one arm a notice
             return KillOff(KillId(name))
         case "runs" if _is_id(name):
             return RunClosed(RunId(name))
-        case "caps" | "tokens" | "prices" if not name:
+        case "caps" | "tokens" | "prices" | "replicas" if not name:
             return _CHANGES[kind]
         case "recall":
             return _recalled(name)
@@ -104,6 +113,7 @@ _CHANGES: Final[Mapping[str, Notice]] = {
     "caps": CapsChanged(),
     "tokens": TokensChanged(),
     "prices": PricesChanged(),
+    "replicas": ReplicasChanged(),
 }
 
 

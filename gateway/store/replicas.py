@@ -17,6 +17,7 @@ from gateway.core.ids import ReplicaId
 from gateway.errors import LedgerUnavailable, ReplicaRetired
 from gateway.store.database import Database, Record
 from gateway.store.limits import budget_key
+from gateway.store.notices import CHANNEL, SEND, ReplicasChanged, notify, payload
 
 REGISTER: Final = """
 INSERT INTO replica (id, role, version) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"""
@@ -26,6 +27,7 @@ STATE: Final = "SELECT state FROM replica WHERE id = $1"
 LIVE: Final = """
 SELECT id, role, version, started_at, seen_at, now() AS now FROM replica WHERE state = 'live'
 ORDER BY started_at, id"""
+SERVING: Final = "SELECT count(*) FROM replica WHERE state = 'live' AND role <> 'worker'"
 CLAIM_SILENT: Final = """
 UPDATE replica SET state = 'reclaimed' WHERE id = $1 AND state = 'live' AND seen_at = $2
 RETURNING id"""
@@ -89,7 +91,8 @@ class ReplicaStore:
 
     async def register(self, replica: ReplicaId, role: Role, version: str) -> None:
         """Say that a replica has started. Again for one that was reclaimed: it lives after all."""
-        await self._database.execute(REGISTER, replica, role.value, version)
+        if await self._database.execute(REGISTER, replica, role.value, version) != "INSERT 0 0":
+            await self._tell()
         await self.renew(replica)
 
     async def renew(self, replica: ReplicaId) -> None:
@@ -99,6 +102,7 @@ class ReplicaStore:
             state = await self._database.fetch_value(STATE, replica)
             if state != "live":
                 raise retired(replica) if state == "resolved" else not_live(replica)
+            await self._tell()
 
     async def stop(self, replica: ReplicaId) -> None:
         """Say that a replica has ended cleanly, with all it spent settled and flushed.
@@ -109,10 +113,15 @@ class ReplicaStore:
             await connection.execute(REVIVE, replica)
             if await connection.execute(STOP, replica) != "UPDATE 0":
                 await connection.execute(RETURN_LEASES, replica)
+                await notify(connection, ReplicasChanged())
 
     async def live(self) -> list[Replica]:
         """Return the replicas that are taken for alive, oldest first."""
         return [_replica(row) for row in await self._database.fetch(LIVE)]
+
+    async def serving(self) -> int:
+        """Return how many of them serve calls; a worker does jobs alone."""
+        return int(await self._database.fetch_value(SERVING))
 
     async def reclaim(self, ttl: timedelta) -> list[Reclaimed]:
         """Make the leases of dead replicas unsettled, and return what that came to.
@@ -139,10 +148,15 @@ class ReplicaStore:
                 if await connection.fetchval(CLAIM_SILENT, replica.id, replica.seen_at) is None:
                     continue  # it was heard of since, or another replica was quicker
                 rows = await connection.fetch(UNSETTLE, replica.id)
+                await notify(connection, ReplicasChanged())
             reclaimed.append(
                 Reclaimed(replica.id, {budget_key(row): row["amount"] for row in rows})
             )
         return reclaimed
+
+    async def _tell(self) -> None:
+        """Tell the others that a replica began, or is back."""
+        await self._database.execute(SEND, CHANNEL, payload(ReplicasChanged()))
 
 
 def silent(replicas: Iterable[Replica], now: datetime, ttl: timedelta) -> list[Replica]:

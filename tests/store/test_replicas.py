@@ -54,6 +54,21 @@ async def test_a_registered_replica_is_live(replicas: ReplicaStore, replica: Rep
     assert (known.id, known.role, known.version) == (replica, "all", "0.1.0")
 
 
+async def test_who_serves_calls_is_counted_from_its_start_to_its_end(
+    replicas: ReplicaStore, database: Database
+):
+    for role in (Role.ALL, Role.PROXY, Role.WORKER):
+        await replicas.register(ReplicaId(MINT.id()), role, "0.1.0")
+    dead = await new_replica(database)
+    assert await replicas.serving() == 3
+    await replicas.reclaim_dead(dead)
+    assert await replicas.serving() == 2
+    await replicas.renew(dead)
+    assert await replicas.serving() == 3
+    await replicas.stop(dead)
+    assert await replicas.serving() == 2
+
+
 async def test_a_dead_replicas_leases_become_unsettled(
     ledger: LedgerStore, database: Database, replicas: ReplicaStore, replica: ReplicaId
 ):
