@@ -6,7 +6,14 @@ from hypothesis import given, strategies as st
 from gateway.core.refusal import Code
 from gateway.providers.adapter import Endpoint, Path
 from gateway.providers.paths import Listing, Metered, Unserved
-from gateway.providers.routes import OPENAI, Elsewhere, route
+from gateway.providers.routes import (
+    AZURE,
+    AZURE_RESPONSES,
+    OPENAI,
+    OPENAI_RESPONSES,
+    Elsewhere,
+    route,
+)
 
 
 def test_the_served_paths_are_routed():
@@ -29,6 +36,77 @@ def test_another_method_is_refused_and_the_right_one_named(method: str):
     assert (found.refused.code, found.allow) == (Code.METHOD_NOT_ALLOWED, b"POST")
 
 
+def test_responses_are_spoken_by_a_dialect_of_their_own():
+    for path, endpoint in (
+        ("responses", Endpoint.RESPONSES),
+        ("responses/input_tokens", Endpoint.RESPONSES_INPUT_TOKENS),
+    ):
+        found = Metered(Path(endpoint=endpoint), OPENAI_RESPONSES)
+        assert route("POST", f"/v1/{path}".encode(), b"") == found
+        found = Metered(Path(endpoint=endpoint), AZURE_RESPONSES)
+        assert route("POST", f"/azure/openai/v1/{path}".encode(), b"") == found
+    assert (OPENAI_RESPONSES.name, AZURE_RESPONSES.name) == (OPENAI.name, AZURE.name)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", b"/v1/responses"),
+        ("GET", b"/v1/responses/r1"),
+        ("DELETE", b"/v1/responses/r1"),
+        ("POST", b"/v1/responses/r1/cancel"),
+        ("GET", b"/azure/openai/v1/responses"),
+        ("GET", b"/azure/openai/responses/r1"),
+    ],
+)
+def test_a_stored_response_and_a_web_socket_are_not_metered(method: str, path: bytes):
+    found = route(method, path, b"")
+    assert isinstance(found, Unserved)
+    assert found.refused.code is Code.ENDPOINT_NOT_METERED
+
+
+@pytest.mark.parametrize("form", ["v1", "deployments/d%2F1"])
+@pytest.mark.parametrize("endpoint", ["chat/completions", "completions", "embeddings"])
+def test_azure_has_its_deployments_and_its_v1(form: str, endpoint: str):
+    model = None if form == "v1" else "d/1"
+    path = f"/azure/openai/{form}/{endpoint}".encode()
+    wanted = Path(endpoint=Endpoint(endpoint), model=model)
+    assert route("POST", path, b"") == Metered(wanted, AZURE)
+    dated = Path(endpoint=Endpoint(endpoint), model=model, version="2024-10-21")
+    assert route("POST", path, b"api-version=2024-10-21&x=1") == Metered(dated, AZURE)
+    twice = b"api-version=2024-10-21&api-version=2025-01-01"
+    assert route("POST", path, twice) == Metered(wanted, AZURE), "two are as good as none"
+    found = route("GET", path, b"")
+    assert isinstance(found, Unserved)
+    assert (found.refused.code, found.allow) == (Code.METHOD_NOT_ALLOWED, b"POST")
+
+
+def test_azures_sdk_finds_what_has_no_deployment_in_its_path():
+    dated = Path(endpoint=Endpoint.RESPONSES, version="2025-04-01-preview")
+    query = b"api-version=2025-04-01-preview"
+    assert route("POST", b"/azure/openai/responses", query) == Metered(dated, AZURE_RESPONSES)
+    assert route("GET", b"/azure/openai/models", query) == Listing(AZURE)
+    assert route("GET", b"/azure/openai/v1/models/m%2F1", b"") == Listing(AZURE, "m/1")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/azure", "/azure/", "/azure/openai", "/azure/openai/deployments", "/azure/openai/files"),
+        *("/azure/openai/deployments/d", "/azure/openai/deployments/d/images/generations"),
+        *("/azure/openai/deployments//chat/completions", "/azure/openai/deployments/d/responses"),
+        *("/azure/openai/deployments/%ff/embeddings", "/azure/openai/v1/images/generations"),
+        *("/azure/openai/chat/completions", "/azure/openai/assistants", "/azure/v1/responses"),
+        *("/azure/openai/deployments/d/extensions/chat/completions", "/azure/openai/batches"),
+    ],
+)
+def test_what_of_azure_nobody_meters_is_refused(path: str):
+    found = route("POST", path.encode(), b"api-version=2024-10-21")
+    assert isinstance(found, Unserved)
+    assert found.refused.code is Code.ENDPOINT_NOT_METERED
+    assert "/azure/openai/v1/responses" in found.refused.message
+
+
 def test_models_are_only_read():
     found = route("POST", b"/v1/models", b"")
     assert isinstance(found, Unserved)
@@ -38,7 +116,9 @@ def test_models_are_only_read():
 @pytest.mark.parametrize(
     "path",
     [
-        *("/v1/responses", "/v1/responses/r1", "/v1/images/generations"),
+        *("/v1/responses/r1", "/v1/responses/r1/cancel", "/v1/responses/compact"),
+        *("/v1/responses/r1/input_items", "/v1/responses/input_tokens/"),
+        *("/v1/conversations", "/v1/images/generations", "/v1/completions/c1"),
         *("/v1/images/edits", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/batches"),
         *("/v1/files", "/v1/realtime", "/v1/videos", "/v1/moderations", "/v1/fine_tuning/jobs"),
         *(
@@ -99,5 +179,6 @@ def test_other_paths_are_elsewhere(path: bytes):
 def test_only_the_exact_paths_are_served(path: bytes):
     served = {
         *(b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings", b"/v1/models"),
+        *(b"/v1/responses", b"/v1/responses/input_tokens"),
     }
     assert path in served or isinstance(route("POST", path, b""), Unserved | Elsewhere)

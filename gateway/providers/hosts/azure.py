@@ -1,0 +1,74 @@
+"""Azure's OpenAI: a resource of the operator's own, whose deployments are its models.
+
+It has two forms. A client that names a deployment in the path and a version in the query is passed on
+so, since the version says which fields there are; any other goes to the v1 API, where the body names
+the deployment (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, November 2026).
+Responses never had a deployment in their path.
+"""
+
+from typing import Final
+from urllib.parse import quote
+
+from gateway.core.ids import Provider
+from gateway.errors import ConfigurationInvalid
+from gateway.providers.adapter import Endpoint, Headers, PreparedRequest, Wanted
+from gateway.providers.hosts.compatible import Quirks
+from gateway.providers.places import place
+
+_API: Final = "/openai"
+_RESPONSES: Final = frozenset({Endpoint.RESPONSES, Endpoint.RESPONSES_INPUT_TOKENS})
+
+
+class AzureHost:
+    """One resource's place."""
+
+    def __init__(self, provider: Provider, base_url: str, quirks: Quirks) -> None:
+        """Take a base URL apart: that of the resource, without the API's own path.
+
+        Raises:
+            ConfigurationInvalid: it can't be used, or goes on into the API.
+        """
+        self.provider = provider
+        self.reports_usage = quirks.reports_usage
+        self.has_tiers = quirks.has_tiers
+        self.ceiling_field = quirks.ceiling_field
+        self._place = place(provider, base_url)
+        if _API in self._place.path:
+            raise ConfigurationInvalid(
+                f"The base URL of provider {provider} goes on after its resource; "
+                "write it as https://NAME.openai.azure.com, without /openai."
+            )
+
+    def request(
+        self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
+    ) -> PreparedRequest:
+        """Return the request of a call. The answer is asked for uncompressed, as it is read along."""
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"accept", b"text/event-stream" if wanted.asked.stream else b"application/json"),
+            (b"accept-encoding", b"identity"),
+            *passed,
+        ]
+        if key is not None:
+            headers.append((b"api-key", key.encode()))
+        return PreparedRequest(
+            method=b"POST",
+            scheme=self._place.scheme,
+            host=self._place.host,
+            port=self._place.port,
+            target=f"{self._place.path}{_API}/{_target(wanted, model)}".encode(),
+            headers=headers,
+            body=body,
+        )
+
+
+def _target(wanted: Wanted, deployment: str) -> str:
+    """Return path and query within the API, in the form that the client spoke."""
+    path, version = wanted.path, wanted.path.version
+    if version is None:
+        return f"v1/{path.endpoint}"
+    query = f"api-version={quote(version, safe='')}"
+    if path.model is not None:
+        return f"deployments/{quote(deployment, safe='')}/{path.endpoint}?{query}"
+    is_dated = version[:1].isdigit() and path.endpoint in _RESPONSES
+    return f"{path.endpoint}?{query}" if is_dated else f"v1/{path.endpoint}?{query}"
