@@ -17,13 +17,16 @@ from gateway.core.events import Usage
 MOST_COUNT: Final = 10**9
 """No call has so many tokens; a number that large is a fault, not a count."""
 
+SEARCH_NUSD: Final = 10_000_000
+"""Of one web search of Anthropic's own: $10 for a thousand (claude.com/pricing, November 2026)."""
+
 _OF_THIS_MODEL: Final = ["compaction"]
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one account, None where it is silent. `beyond` are those of its iterations.
 
-    `certain` is false where something is billed that none of them is the price of.
+    `certain` is false where something is billed at another model's price.
     """
 
     input: int | None = None
@@ -33,6 +36,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     written_5m: int | None = None
     written_1h: int | None = None
     thought: int | None = None
+    searches: int | None = None
     beyond: tuple["Counts", ...] = ()
     certain: bool = True
 
@@ -47,7 +51,8 @@ def read(values: Mapping[str, Any]) -> Counts | None:
     if counts is None or None in beyond:
         return None
     known = tuple(one for one in beyond if one is not None)
-    return msgspec.structs.replace(counts, beyond=known, certain=_is_certain(values))
+    is_certain = all(_kind(one) in _OF_THIS_MODEL for one in _billed_beyond(values))
+    return msgspec.structs.replace(counts, beyond=known, certain=is_certain)
 
 
 def merged(old: Counts, new: Counts) -> Counts:
@@ -81,6 +86,7 @@ def _counts(values: object) -> Counts | None:
         written=_count(values, "cache_creation_input_tokens"),
         written_5m=_count(split, "ephemeral_5m_input_tokens"),
         written_1h=_count(split, "ephemeral_1h_input_tokens"),
+        searches=_count(values.get("server_tool_use") or {}, "web_search_requests"),
     )
     if any(getattr(found, name) == _UNSOUND for name in _NUMBERS):
         return None
@@ -94,14 +100,6 @@ def _billed_beyond(values: Mapping[str, Any]) -> list[Any]:
     if not isinstance(found, list):
         return [found]
     return [one for one in found if _kind(one) != "message"]
-
-
-def _is_certain(values: Mapping[str, Any]) -> bool:
-    """Return whether all that is billed has the price of this model's tokens."""
-    if any(_kind(one) not in _OF_THIS_MODEL for one in _billed_beyond(values)):
-        return False
-    tools = values.get("server_tool_use")
-    return not tools or _count(tools, "web_search_requests") in _NONE
 
 
 def _kind(iteration: object) -> object:
@@ -121,6 +119,7 @@ def _own(counts: Counts) -> Usage | None:
         cache_write_5m=short,
         reasoning=min(counts.thought or 0, counts.output),
         certain=counts.certain and short + long <= written,
+        fees_nusd=(counts.searches or 0) * SEARCH_NUSD,
     )
 
 
@@ -133,6 +132,7 @@ def _sum(one: Usage, other: Usage) -> Usage:
         cache_write_5m=one.cache_write_5m + other.cache_write_5m,
         reasoning=one.reasoning + other.reasoning,
         certain=one.certain and other.certain,
+        fees_nusd=one.fees_nusd + other.fees_nusd,
     )
 
 
@@ -153,5 +153,13 @@ def _count(values: object, name: str) -> int | None:
 
 
 _UNSOUND: Final = -1
-_NONE: Final = [None, 0]
-_NUMBERS: Final = ("input", "output", "cached", "written", "written_5m", "written_1h", "thought")
+_NUMBERS: Final = (
+    "input",
+    "output",
+    "cached",
+    "written",
+    "written_5m",
+    "written_1h",
+    "thought",
+    "searches",
+)

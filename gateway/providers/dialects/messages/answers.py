@@ -7,19 +7,24 @@ read again, slowly, and there every text counts as output: what is strange costs
 A signature, a citation's quotation and the results of tools are no output that anyone is billed for.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from gateway.core.events import Event, Served
+from gateway.providers import lenient_json
 from gateway.providers.dialects.messages import accounts, tiers
 from gateway.providers.dialects.messages.accounts import Counts
-from gateway.providers.strict_json import has_duplicates
-
-MOST_LABEL: Final = 256
-"""Characters of a model's name; a longer one is not taken for a name."""
+from gateway.providers.lenient_json import (
+    ABSENT,
+    is_there,
+    label,
+    names_own_twice,
+    names_twice,
+    string,
+    strings,
+)
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -32,9 +37,9 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
     thinking: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = ABSENT
     partial_json: str | None = None
-    content: msgspec.Raw | None = None
+    content: msgspec.Raw = ABSENT
     stop_reason: str | None = None
     everything: str = ""
 
@@ -62,7 +67,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Account(msgspec.Struct, frozen=True):
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
 
 
 def event(document: bytes) -> Told | None:
@@ -70,10 +75,10 @@ def event(document: bytes) -> Told | None:
     try:
         told = _EVENT.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _told(_lenient(document))
+        return _told(lenient_json.read(document))
     parts = (told.content_block, told.delta)
     is_known = all(part is None or part.type is None or part.type in _KNOWN for part in parts)
-    return told if is_known else _told(_lenient(document))
+    return told if is_known else _told(lenient_json.read(document))
 
 
 def message(document: bytes) -> Message | None:
@@ -81,9 +86,9 @@ def message(document: bytes) -> Message | None:
     try:
         found = _MESSAGE.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _message(_lenient(document))
+        return _message(lenient_json.read(document))
     is_known = all(block.type in _KNOWN for block in found.content or ())
-    return found if is_known else _message(_lenient(document))
+    return found if is_known else _message(lenient_json.read(document))
 
 
 def text(block: Block | None) -> str:
@@ -94,9 +99,9 @@ def text(block: Block | None) -> str:
     for more in (block.partial_json, block.thinking, block.name):
         if more:
             produced += more
-    if block.input is not None and bytes(block.input) not in _NO_INPUT:
+    if is_there(block.input) and bytes(block.input) != _NO_INPUT:
         produced += bytes(block.input).decode("utf-8", "replace")
-    if block.content is not None and block.type in _COMPACTED:
+    if is_there(block.content) and block.type in _COMPACTED:
         produced += bytes(block.content).decode("utf-8", "replace")
     if block.type in _CITED:
         produced += _CITATION
@@ -117,8 +122,7 @@ def counts(usage: Mapping[str, Any] | None, document: bytes) -> Counts | None:
 
 def served(found: Message, fields: Mapping[str, msgspec.Raw]) -> Event | None:
     """Return who served a message, as far as it says so; `fields` are the request's."""
-    model = found.model
-    name = model if model and len(model) <= MOST_LABEL and model.isprintable() else None
+    name = label(found.model)
     tier = tiers.served(fields, found.usage or {})
     return None if name is None and tier is None else Served(name, tier)
 
@@ -126,36 +130,26 @@ def served(found: Message, fields: Mapping[str, msgspec.Raw]) -> Event | None:
 def _is_ambiguous(document: bytes) -> bool:
     """Return whether an account may be read in two ways, having a member twice.
 
-    A large answer is not read again, but its account alone, and there `usage` has to be the only member
-    of its name: in a text it can't stand, since a text's quotes are escaped.
+    Of a large answer only its own members and its account are looked at.
     """
     if len(document) <= _MOST_CHECKED:
-        return has_duplicates(document)
-    account = _account(document) if document.count(_USAGE) == 1 else None
-    return account is None or len(account) > _MOST_CHECKED or has_duplicates(account)
+        return names_twice(document)
+    return names_own_twice(document) or names_twice(_account(document))
 
 
-def _account(document: bytes) -> bytes | None:
+def _account(document: bytes) -> bytes:
+    """Return a whole answer's account; nothing, which is no JSON, where there is none."""
     try:
-        found = _ACCOUNT.decode(document).usage
+        return bytes(_ACCOUNT.decode(document).usage)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return None if found is None else bytes(found)
-
-
-def _lenient(document: bytes) -> dict[str, Any] | None:
-    try:
-        values = json.loads(document.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
+        return b""
 
 
 def _told(values: Mapping[str, Any] | None) -> Told | None:
     if values is None:
         return None
     return Told(
-        type=_string(values.get("type")),
+        type=string(values.get("type")),
         message=_message(values.get("message")),
         content_block=_block(values.get("content_block")),
         delta=_block(values.get("delta")),
@@ -169,8 +163,8 @@ def _message(values: object) -> Message | None:
         return None
     content = values.get("content")
     return Message(
-        type=_string(values.get("type")),
-        model=_string(values.get("model")),
+        type=string(values.get("type")),
+        model=string(values.get("model")),
         content=[_read(one) for one in content] if isinstance(content, list) else None,
         usage=_object(values.get("usage")),
         error=values.get("error"),
@@ -185,32 +179,12 @@ def _block(values: object) -> Block | None:
 def _read(values: object) -> Block:
     """Return a block read slowly: its kind, and all text but what is known to be no output."""
     if not isinstance(values, dict):
-        return Block(everything="".join(_strings(values)))
-    kind = _string(values.get("type"))
+        return Block(everything="".join(strings(values)))
+    kind = string(values.get("type"))
     told = {name: value for name, value in values.items() if name not in _UNBILLED}
-    produced = "" if kind in _KNOWN and kind not in _PRODUCED else "".join(_strings(told))
-    stop_reason = _string(values.get("stop_reason"))
+    produced = "" if kind in _KNOWN and kind not in _PRODUCED else "".join(strings(told))
+    stop_reason = string(values.get("stop_reason"))
     return Block(type=kind, everything=produced, stop_reason=stop_reason)
-
-
-def _strings(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value, names too, in any order, without recursion."""
-    left = [value]
-    while left:
-        match left.pop():
-            case str(found):
-                yield found.encode("utf-8", "replace").decode()
-            case dict(members):
-                left.extend(members.values())
-                left.extend(members)
-            case list(items):
-                left.extend(items)
-            case _:
-                pass
-
-
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _object(value: object) -> dict[str, Any] | None:
@@ -256,9 +230,8 @@ _KNOWN: Final = _PRODUCED | {
 }
 """All that anthropic 2.13 has a type for. What is none of them is read slowly, and is all output."""
 _UNBILLED: Final = frozenset({"type", "id", "signature", "citations", "stop_reason"})
-_NO_INPUT: Final = frozenset({b"{}", b"null"})
+_NO_INPUT: Final = b"{}"
 _MOST_CHECKED: Final = 64 << 10
-_USAGE: Final = b'"usage"'
 _EVENT: Final = msgspec.json.Decoder(Told)
 _MESSAGE: Final = msgspec.json.Decoder(Message)
 _ACCOUNT: Final = msgspec.json.Decoder(_Account)
