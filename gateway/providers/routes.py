@@ -15,6 +15,8 @@ from gateway.providers.adapter import Dialect, Endpoint, Path
 from gateway.providers.dialects.bedrock import Bedrock
 from gateway.providers.dialects.bedrock.routes import BedrockApi
 from gateway.providers.dialects.chat_completions import ChatCompletions
+from gateway.providers.dialects.generate_content import GenerateContent
+from gateway.providers.dialects.generate_content.routes import GeminiApi
 from gateway.providers.dialects.messages import Messages
 from gateway.providers.dialects.messages.routes import AnthropicApi
 from gateway.providers.dialects.responses import Responses
@@ -39,6 +41,7 @@ OPENAI_RESPONSES: Final = Responses("openai")
 AZURE: Final = ChatCompletions("azure")
 AZURE_RESPONSES: Final = Responses("azure")
 ANTHROPIC: Final = Messages()
+GEMINI: Final = GenerateContent()
 BEDROCK: Final = Bedrock()
 """They keep nothing between calls, so one of each is enough."""
 
@@ -88,6 +91,7 @@ class _OpenAiApi:
 
 
 _ANTHROPIC_API: Final = AnthropicApi("/anthropic", ANTHROPIC)
+_GEMINI_API: Final = GeminiApi(GEMINI)
 _BEDROCK_API: Final = BedrockApi(BEDROCK)
 _BODIES: Final = {
     b"chat/completions": Path(endpoint=Endpoint.CHAT_COMPLETIONS),
@@ -171,11 +175,13 @@ _APIS: Final[Mapping[bytes, Callable[[str, bytes, bytes], Routed]]] = {
     b"v1": _OPENAI_API,
     b"azure": _azure,
     b"anthropic": _ANTHROPIC_API,
+    b"gemini": _GEMINI_API,
     b"bedrock": _BEDROCK_API,
 }
 _REFUSED: Final[Mapping[bytes, Unserved]] = {
     b"v1": _OPENAI_API.refusal,
     b"azure": _AZURE_REFUSAL,
     b"anthropic": _ANTHROPIC_API.refusal,
+    b"gemini": _GEMINI_API.refusal,
     b"bedrock": _BEDROCK_API.refusal,
 }
