@@ -97,7 +97,13 @@ class Meter:
         bound: Bound,
         count: CountTokens,
         sibling: FindModel = _no_sibling,
+        *,
+        believes_bill: bool = False,
     ) -> None:
+        """Take what the provider says it bills for the cost itself, if `believes_bill`.
+
+        From any other provider it is taken where it is more than the prices make of the usage.
+        """
         self._model = model
         self._bound = bound
         self._count = count
@@ -108,6 +114,7 @@ class Meter:
         self._usage: Usage | None = None
         self._is_usage_last = False
         self._sibling = sibling
+        self._believes_bill = believes_bill
         self._served: Model | None = None
         self._prompted: Usage | None = None
         self._may_think = model.hidden_reasoning and asked.thinks
@@ -281,11 +288,17 @@ class Meter:
         return self._is_stream or self._bytes > 0
 
     def _dearest(self, usage: Usage) -> NanoDollars:
-        """Return what a usage costs, by the model that the provider says it used if that is dearer."""
+        """Return what a usage costs, by the model that the provider says it used if that is dearer.
+
+        Where the provider says what it bills, that is the cost, or the least that it can be.
+        """
         amount = cost(self._model, usage, self._tier)
-        if self._served is None:
+        if self._served is not None:
+            amount = max(amount, cost(self._served, usage, self._tier))
+        if usage.billed_nusd is None:
             return amount
-        return max(amount, cost(self._served, usage, self._tier))
+        billed = NanoDollars(usage.billed_nusd)
+        return billed if self._believes_bill else max(amount, billed)
 
     def _whole_bound(self) -> Owed:
         return Owed(
@@ -330,4 +343,11 @@ def _merged(old: Usage, new: Usage) -> Usage:
         image_output=spoken.image_output,
         reasoning=min(max(old.reasoning, new.reasoning), spoken.output),
         certain=old.certain and new.certain,
+        fees_nusd=max(old.fees_nusd, new.fees_nusd),
+        billed_nusd=_larger(old.billed_nusd, new.billed_nusd),
     )
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    """Return the larger of two figures, either of which may be missing."""
+    return max((each for each in (one, other) if each is not None), default=None)

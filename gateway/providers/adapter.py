@@ -211,10 +211,14 @@ class Host(Protocol):
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """A provider: where it is, and the names of the dialects that it understands."""
+    """A provider: where it is, and the names of the dialects that it understands.
+
+    `states_cost`: what it says that it bills is what a call costs, whatever the prices are.
+    """
 
     host: Host
     speaks: frozenset[str]
+    states_cost: bool = False
 
 
 STATUS: Final[Mapping[Code, int]] = {

@@ -332,3 +332,47 @@ def test_no_ending_owes_less_than_what_was_reported_or_shown(
         assert owed.amount >= upper_bound(MODEL, ASKED, 50, 0)
     if owed.basis is Basis.BOUND:
         assert owed.amount == bound()
+
+
+def billed(nusd: int | None, *, believes: bool, usage: Usage = USAGE) -> NanoDollars:
+    meter = Meter(MODEL, ASKED, Bound(10, 100, bound()), words, believes_bill=believes)
+    meter.sent()
+    meter.answered(streams=True)
+    meter.feed(structs.replace(usage, billed_nusd=nusd))
+    meter.feed(Finished())
+    return meter.owed(Completed()).amount
+
+
+def test_a_bill_is_the_least_that_a_call_costs_and_the_cost_where_it_is_believed():
+    ours = cost(MODEL, USAGE, None)
+    assert billed(None, believes=False) == billed(None, believes=True) == ours
+    for nusd in (0, 1, ours - 1, ours, ours + 1, 10**9):
+        assert billed(nusd, believes=False) == max(ours, nusd)
+        assert billed(nusd, believes=True) == nusd
+
+
+def test_a_bill_that_comes_in_parts_is_the_largest_of_them():
+    meter = Meter(MODEL, ASKED, Bound(10, 100, bound()), words, believes_bill=True)
+    meter.sent()
+    meter.answered(streams=True)
+    for nusd in (50, 70, None):
+        meter.feed(structs.replace(USAGE, billed_nusd=nusd))
+    meter.feed(Finished())
+    assert meter.owed(Completed()).amount == 70
+
+
+def test_a_stream_that_is_cut_after_its_bill_owes_what_was_seen_if_that_is_more():
+    meter = Meter(MODEL, ASKED, Bound(10, 100, bound()), words, believes_bill=True)
+    meter.sent()
+    meter.answered(streams=True)
+    meter.feed(structs.replace(USAGE, billed_nusd=0))
+    meter.feed(Delta("one more word"))
+    assert meter.owed(KILLED).amount > 0
+
+
+def test_fees_are_owed_beside_the_tokens():
+    ours = cost(MODEL, USAGE, None)
+    assert cost(MODEL, structs.replace(USAGE, fees_nusd=7), None) == ours + 7
+    assert billed(None, believes=False, usage=structs.replace(USAGE, fees_nusd=7)) == ours + 7
+    unsure = structs.replace(USAGE, certain=False)
+    assert cost(MODEL, structs.replace(unsure, fees_nusd=7), None) == 7 + cost(MODEL, unsure, None)
