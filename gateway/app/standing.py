@@ -24,6 +24,8 @@ from gateway.exchange.doors import Door, Terms
 from gateway.exchange.progress import Standing
 from gateway.providers import catalog
 from gateway.providers.adapter import Adapter
+from gateway.providers.hosts.bedrock import Account
+from gateway.remote import signing
 from gateway.remote.upstream import Place
 from gateway.store import prices
 from gateway.store.price_lists import PriceList
@@ -110,8 +112,16 @@ def _place(base_url: str) -> Place:
 
 def _adapter(config: Config, name: Provider) -> Adapter:
     provider = config.providers[name]
+    account = None
+    if provider.aws is not None:
+        signing.require()
+        account = Account(provider.aws.region)
     return catalog.adapter(
-        name, provider.dialect, provider.base_url, reports_usage=provider.usage_in_stream
+        name,
+        provider.dialect,
+        provider.base_url,
+        reports_usage=provider.usage_in_stream,
+        aws=account,
     )
 
 

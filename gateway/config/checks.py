@@ -33,7 +33,7 @@ class NotYet(NamedTuple):
     """Yields the path and what was found there."""
 
 
-_SERVED: Final = frozenset({"anthropic", "openai"})
+_SERVED: Final = frozenset({"anthropic", "bedrock", "openai"})
 
 
 def _other_dialects(config: Config) -> Iterator[tuple[str, str]]:
@@ -84,6 +84,15 @@ def _doubled_keys(config: Config) -> Iterator[ConfigurationInvalid]:
         for index, key in enumerate(provider.keys):
             if key in provider.keys[:index]:
                 yield invalid(f"{path}[{index}]", "the same key twice", "each key once")
+
+
+def _misplaced_aws(config: Config) -> Iterator[ConfigurationInvalid]:
+    for name, provider in config.providers.items():
+        path = f"{child('$.providers', name)}.aws"
+        if provider.aws is not None and provider.dialect != "bedrock":
+            yield invalid(path, f"aws of a provider that speaks {provider.dialect}", "none")
+        if provider.aws is not None and (provider.key is not None or provider.keys):
+            yield invalid(path, "aws besides a key", "one or the other")
 
 
 def _taken_names(config: Config) -> Iterator[ConfigurationInvalid]:
@@ -141,6 +150,7 @@ def _unordered_thresholds(config: Config) -> Iterator[ConfigurationInvalid]:
 _CONTRADICTIONS: Final = (
     _shared_port,
     _doubled_keys,
+    _misplaced_aws,
     _taken_names,
     _weightless_routes,
     _lost_targets,

@@ -124,12 +124,23 @@ class CircuitSettings(Section, frozen=True, kw_only=True):
     ] = 10_000
 
 
+class AwsSettings(Section, frozen=True, kw_only=True):
+    """For what requests to Amazon Bedrock are signed, with the credentials of this gateway's own.
+
+    They are found as AWS's own tools find them: the environment, a profile, a web identity, a
+    container's or an instance's role.
+    """
+
+    region: Annotated[
+        Annotated[str, written_as(forms.REGION)] | None,
+        Meta(description="The region; null is the one that base_url names."),
+    ] = None
+
+
 class ProviderSettings(Section, frozen=True, kw_only=True):
     """One provider: where it is, what it speaks, and our keys for it."""
 
-    dialect: Annotated[
-        Dialect, Meta(description="The API it speaks. This release supports openai.")
-    ]
+    dialect: Annotated[Dialect, Meta(description="The API it speaks.")]
     base_url: Annotated[
         str,
         written_as(forms.BASE_URL),
@@ -151,6 +162,13 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
             "401, 402 or 403 rests while others do not.",
         ),
     ] = ()
+    aws: Annotated[
+        AwsSettings | None,
+        Meta(
+            description="For bedrock, in the place of key: sign requests with AWS credentials found "
+            "where the gateway runs."
+        ),
+    ] = None
     timeouts: Annotated[
         ProviderTimeouts, Meta(description="Time-outs that differ for this provider.")
     ] = msgspec.field(default_factory=ProviderTimeouts)

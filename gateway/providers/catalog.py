@@ -10,6 +10,7 @@ from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Adapter
 from gateway.providers.hosts.anthropic import AnthropicHost
+from gateway.providers.hosts.bedrock import Account, BedrockHost
 from gateway.providers.hosts.compatible import CompatibleHost, Quirks
 from gateway.providers.hosts.sandbox import BASE_URL, SandboxHost
 
@@ -24,6 +25,7 @@ PATHS: Final[Mapping[str, str]] = {
 _UNDERSTOOD: Final[Mapping[str, frozenset[str]]] = {
     "openai": frozenset({"openai", "azure"}),
     "anthropic": frozenset({"anthropic"}),
+    "bedrock": frozenset({"bedrock"}),
 }
 """Which clients' dialects a provider's covers. Azure's clients send the same bodies as OpenAI's."""
 
@@ -46,9 +48,16 @@ _BY_NAME: Final[Mapping[str, Quirks]] = {"openai": _OPENAI_HOST}
 
 
 def adapter(
-    provider: Provider, dialect: str, base_url: str, *, reports_usage: bool | None = None
+    provider: Provider,
+    dialect: str,
+    base_url: str,
+    *,
+    reports_usage: bool | None = None,
+    aws: Account | None = None,
 ) -> Adapter:
     """Return the adapter of a configured provider; `reports_usage` None is as the host is known.
+
+    Requests to Bedrock are signed for `aws`, if it is given.
 
     Raises:
         ConfigurationInvalid: no such dialect, or a base URL that can't be used.
@@ -61,6 +70,8 @@ def adapter(
         )
     if dialect == "anthropic":
         return Adapter(AnthropicHost(provider, base_url), speaks)
+    if dialect == "bedrock":
+        return Adapter(BedrockHost(provider, base_url, aws), speaks)
     if base_url == BASE_URL:
         return Adapter(SandboxHost(provider), speaks)
     quirks = _quirks(provider, base_url)

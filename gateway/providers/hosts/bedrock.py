@@ -8,6 +8,8 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Headers, PreparedRequest, Signing, Wanted
@@ -21,6 +23,12 @@ _REGION: Final = re.compile(
 _STREAM: Final = b"application/vnd.amazon.eventstream"
 
 
+class Account(msgspec.Struct, frozen=True):
+    """That requests are signed for the gateway's own AWS account; `region` None is the URL's."""
+
+    region: str | None = None
+
+
 class BedrockHost:
     """One provider's place."""
 
@@ -28,10 +36,8 @@ class BedrockHost:
     has_tiers = False
     ceiling_field = "maxTokens"
 
-    def __init__(
-        self, provider: Provider, base_url: str, *, signs: bool = False, region: str | None = None
-    ) -> None:
-        """Take a base URL apart; where requests are to be signed, its region unless one is given.
+    def __init__(self, provider: Provider, base_url: str, account: Account | None) -> None:
+        """Take a base URL apart. Requests are signed for `account`; None sends the provider's key.
 
         Raises:
             ConfigurationInvalid: the URL can't be used, or names no region and none is given.
@@ -39,8 +45,9 @@ class BedrockHost:
         self.provider = provider
         self._place = place(provider, base_url)
         self._signing = None
-        if signs:
-            self._signing = Signing(SERVICE, region or _region(provider, self._place.host))
+        if account is not None:
+            region = account.region or _region(provider, self._place.host)
+            self._signing = Signing(SERVICE, region)
 
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 KEY = "sk-canary-5f1e"
 ENVIRON = {
     "ANTHROPIC_API_KEY": KEY,
+    "AWS_BEARER_TOKEN_BEDROCK": KEY,
     "OPENAI_API_KEY": KEY,
     "GROQ_API_KEY": KEY,
     "PASSWORD": KEY,
@@ -33,14 +34,20 @@ def test_the_default_file_names_every_section_and_setting():
         assert re.search(rf"\b{name}\b", text), name
 
 
-@pytest.mark.parametrize("name", ["anthropic", "openai", "compatible", "stand-in"])
+@pytest.mark.parametrize("name", ["anthropic", "bedrock", "openai", "compatible", "stand-in"])
 def test_an_example_can_be_used(name: str):
     load(ROOT / "configs" / "examples" / f"{name}.yaml", ENVIRON)
 
 
 def test_every_example_is_tested():
     names = {path.name for path in (ROOT / "configs" / "examples").iterdir()}
-    assert names == {"anthropic.yaml", "openai.yaml", "compatible.yaml", "stand-in.yaml"}
+    assert names == {
+        "anthropic.yaml",
+        "bedrock.yaml",
+        "openai.yaml",
+        "compatible.yaml",
+        "stand-in.yaml",
+    }
 
 
 def test_a_given_file_is_taken_before_the_environments(tmp_path: Path):

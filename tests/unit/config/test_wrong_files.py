@@ -267,9 +267,18 @@ WRONG = {
     webhook(events="[budget.spent]"): (
         '$.webhooks.ops.events[0]: found text "budget.spent", allowed is one of budget.threshold'
     ),
+    provider(aws="{region: Frankfurt}", dialect="bedrock"): (
+        '$.providers.p.aws.region: found text "Frankfurt", allowed is an AWS region such as us-east-1 or null'
+    ),
+    provider(
+        aws="{}"
+    ): "$.providers.p.aws: found aws of a provider that speaks openai, allowed is none",
+    provider(aws="{}", dialect="bedrock", key="k"): (
+        "$.providers.p.aws: found aws besides a key, allowed is one or the other"
+    ),
     # not in this release
-    provider(dialect="bedrock"): (
-        f"$.providers.p.dialect: found bedrock, {NOT_SUPPORTED}, allowed is {SERVED}"
+    provider(dialect="gemini"): (
+        f"$.providers.p.dialect: found gemini, {NOT_SUPPORTED}, allowed is {SERVED}"
     ),
     provider(key="vault"): (
         f'$.providers.p.key: found vault, {NOT_SUPPORTED}, allowed is the key itself, best as "${{NAME}}"'
