@@ -17,6 +17,7 @@ from gateway.core.limits import Limits, local_day
 from gateway.core.tokens import Tokenizers
 from gateway.exchange.counting import TokenCounter
 from gateway.exchange.holding import Holding
+from gateway.exchange.pacing import Pacing
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.purse import Purse, Terms
 from gateway.exchange.reading import BodyReader
@@ -175,13 +176,14 @@ def build(
     board = Switchboard(standing.limits(config, Limits()))
     terms = Terms(ttl_s, config.ledger.lease_share_ppm)
     purse = Purse(tables.ledger, replica, clock, terms, telemetry)
-    counter = TokenCounter(Tokenizers())
+    counter, pacing = TokenCounter(Tokenizers()), Pacing(clock)
     providers = _providers(config, client, clock)
     pipeline = Pipeline(
         standing=now_standing,
         callers=tables.access,
         runs=tables.runs,
         bodies=BodyReader(),
+        pacing=pacing,
         counter=counter,
         clock=clock,
         board=board,
@@ -206,6 +208,8 @@ def build(
         runs=tables.runs,
         tokens=tables.access,
         prices=repricing,
+        replicas=tables.replicas,
+        share=pacing.share,
         board=board,
         purse=purse,
         witness=telemetry,

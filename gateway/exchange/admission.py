@@ -1,10 +1,11 @@
 """Whom a call is for, and whether it may go there: decided from memory, anew for each attempt."""
 
-from gateway.core import limits as deciding
+from gateway.core import limits as deciding, rates
 from gateway.core.ids import Provider
 from gateway.core.limits import Limits, Target
 from gateway.core.pricing import Model
 from gateway.core.refusal import Refused
+from gateway.exchange.pacing import Pacing
 from gateway.exchange.progress import Progress
 
 
@@ -36,6 +37,19 @@ def admit(progress: Progress, limits: Limits) -> Refused | None:
     if isinstance(verdict, Refused):
         return verdict
     progress.admitted = verdict
+    return None
+
+
+def pace(progress: Progress, pacing: Pacing) -> Refused | None:
+    """Count an admitted call against its token's rate limits, or say when it may come again."""
+    limits = progress.caller.rate_limits
+    if limits is None:
+        return None
+    size = rates.size(progress.wanted.asked, progress.admitted.ceiling)
+    taken = pacing.take(progress.caller.token, limits, size)
+    if isinstance(taken, Refused):
+        return taken
+    progress.taken = taken
     return None
 
 

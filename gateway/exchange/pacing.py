@@ -49,6 +49,10 @@ class Pacing:
         refused = pace.refusal(size)
         return pace.take(size) if refused is None else refused
 
+    def settle(self, taken: "Taken") -> None:
+        """Correct what a call took to what it used, once, when it has ended."""
+        taken.settle(self._now_ns())
+
     def _pace(self, token: TokenId, limits: RateLimits) -> "_Pace":
         now_ns = self._now_ns()
         pace = self._paces.get(token)
@@ -95,9 +99,9 @@ class Taken:
             case Basis.NONE:
                 pass
 
-    def settle(self) -> None:
+    def settle(self, now_ns: int) -> None:
         """Correct what was taken to what was used."""
-        self._pace.settle(self._parts, self._used * PARTS)
+        self._pace.settle(self._parts, self._used * PARTS, now_ns)
 
 
 class _Pace:
@@ -140,10 +144,11 @@ class _Pace:
         parts = 0 if self._tokens is None else self._tokens.take(size.guess * PARTS)
         return Taken(self, size.guess, parts)
 
-    def settle(self, taken: int, used: int) -> None:
+    def settle(self, taken: int, used: int, now_ns: int) -> None:
         """Correct the tokens of a call that ends."""
         self._running -= 1
         if self._tokens is not None:
+            self._tokens.turn(self._tokens.rate, now_ns)
             self._tokens.correct(taken, used)
 
     def is_idle(self, now_ns: int) -> bool:

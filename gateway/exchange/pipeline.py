@@ -18,6 +18,7 @@ from gateway.errors import LedgerUnavailable
 from gateway.exchange import admission, answers, controls, records, sending
 from gateway.exchange.estimates import Estimate
 from gateway.exchange.holding import Holding
+from gateway.exchange.pacing import Pacing
 from gateway.exchange.ports import Callers, Client, Clock, Counter, Runs
 from gateway.exchange.progress import Call, Progress, Standing
 from gateway.exchange.purse import Purse
@@ -48,6 +49,7 @@ class Pipeline:
         callers: Callers,
         runs: Runs,
         bodies: BodyReader,
+        pacing: Pacing,
         counter: Counter,
         clock: Clock,
         board: Switchboard,
@@ -62,6 +64,7 @@ class Pipeline:
         self._callers = callers
         self._runs = runs
         self._bodies = bodies
+        self._pacing = pacing
         self._clock = clock
         self._board = board
         self._purse = purse
@@ -99,6 +102,8 @@ class Pipeline:
             refused = await self._serve(progress)
         finally:
             admission.leave(progress, self._clock.monotonic())
+            if progress.taken is not None:
+                self._pacing.settle(progress.taken)
         if refused is not None:
             await self._refuse(progress, refused)
 
@@ -231,7 +236,9 @@ class Pipeline:
         refused = admission.admit(progress, self._board.limits)
         if refused is None and not progress.controls.is_dry_run:
             now = self._clock.monotonic()
-            refused = admission.enter_any(progress, self._board.limits, now)
+            refused = admission.pace(progress, self._pacing) or admission.enter_any(
+                progress, self._board.limits, now
+            )
         if refused is not None:
             return refused
         progress.run = await self._open_run(progress)

@@ -17,6 +17,7 @@ from gateway.core.traces import FailedAttempt
 from gateway.exchange.controls import Controls
 from gateway.exchange.doors import Door, Entry
 from gateway.exchange.offers import Offer
+from gateway.exchange.pacing import Taken
 from gateway.exchange.ports import Client, Instant
 from gateway.providers.adapter import Adapter, Dialect, Headers, Path, Wanted
 
@@ -80,6 +81,8 @@ class Progress:
     """The keys of this model's provider that were tried before."""
     target: Target
     admitted: Admitted
+    taken: Taken | None = None
+    """What it took of its token's rate limits, if it has any; all attempts together."""
     entry: Entry
     """Its place with its provider, until it has left."""
     keys: tuple[BudgetKey, ...]

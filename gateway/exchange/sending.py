@@ -139,6 +139,8 @@ class Sender:
     def _charge(self, progress: Progress, owned: Owned) -> None:
         owed, held = owned.owed().amount, progress.offer.bound.amount
         self._purse.charge(progress.hold, owed)
+        if progress.taken is not None:
+            progress.taken.use(owned.owed())
         if owed > held:
             self._reporter.overshoot(owed - held, progress.trace)
         if owned.failure is not None:
@@ -167,6 +169,7 @@ class Sender:
                 progress.offer.bound,
                 self._counter.count,
                 partial(progress.standing.directory.sibling, model),
+                believes_bill=adapter.states_cost,
             ),
             hides_usage=_adds_usage(wanted, adapter),
             timeouts=self._timeouts(progress),

@@ -1,4 +1,4 @@
-"""Keeps this replica's view of kill switches, caps, tokens, closed runs and prices up to date.
+"""Keeps this replica's view of kill switches, caps, tokens, runs, prices and replicas up to date.
 
 A notice makes it quick, a poll makes it sure: what was notified while the connection was away is
 read when it is back, and everything is read again every third of a lease's life in any case.
@@ -30,6 +30,7 @@ from gateway.store.notices import (
     TokensChanged,
     parse,
 )
+from gateway.store.replicas import ReplicaStore
 from gateway.store.runs import RunStore
 
 _RETRY_S: Final = 0.25
@@ -79,6 +80,8 @@ class Signals:
         runs: RunStore,
         tokens: Tokens,
         prices: Prices,
+        replicas: ReplicaStore,
+        share: Callable[[int], None],
         board: Switchboard,
         purse: Purse,
         witness: Witness,
@@ -91,6 +94,8 @@ class Signals:
         self._runs = runs
         self._tokens = tokens
         self._prices = prices
+        self._replicas = replicas
+        self._share = share
         self._board = board
         self._purse = purse
         self._witness = witness
@@ -116,6 +121,7 @@ class Signals:
         self._reads_all = False
         await self._tokens.refresh()
         await self._prices.refresh()
+        self._share(max(1, await self._replicas.serving()))
         for run in await self._runs.refresh():
             self._purse.close_run(run)
 

@@ -49,6 +49,7 @@ class Here:
         self.limits = LimitStore(database)
         self.runs = RunStore(database, MINT, RunDefaults(NanoDollars(100)))
         self.tokens = Tokens()
+        self.shares: list[int] = []
         self.prices = Tokens()
         self.board = Switchboard(Limits())
         self.witness = FakeWitness()
@@ -60,6 +61,8 @@ class Here:
             limits=self.limits,
             runs=self.runs,
             tokens=self.tokens,
+            replicas=ReplicaStore(database),
+            share=self.shares.append,
             prices=self.prices,
             board=self.board,
             purse=self.purse,

@@ -19,6 +19,7 @@ from gateway.core.traces import Trace
 from gateway.errors import GatewayError
 from gateway.exchange.doors import Door, Terms
 from gateway.exchange.holding import Holding
+from gateway.exchange.pacing import Pacing
 from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call, Standing
 from gateway.exchange.purse import Purse, Terms as PurseTerms
@@ -122,6 +123,7 @@ class World:
         self.upstream = FakeUpstream(answer)
         self.callers = FakeCallers({TOKEN: CALLER})
         self.runs = FakeRuns()
+        self.pacing = Pacing(self.clock)
         self.purse = Purse(
             self.ledger,
             "r1",
@@ -159,6 +161,7 @@ class World:
             callers=self.callers,
             runs=self.runs,
             bodies=BodyReader(),
+            pacing=self.pacing,
             counter=FakeCounter(),
             clock=self.clock,
             board=self.board,
