@@ -6,6 +6,7 @@ import pytest
 
 from gateway.app import banner, standing, trying
 from gateway.config import parse
+from gateway.core.health import Circuit
 from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Kill, KillScope, Limits, OnExcess
 from gateway.core.pricing import DEFAULT_TIER
@@ -46,6 +47,22 @@ def test_names_providers_and_their_time_outs_are_there():
     assert made.timeouts[Provider("local")].idle_s == 7
     assert made.timeouts[Provider("openai")].idle_s == 60
     assert str(made.zone) == "Europe/Berlin"
+
+
+def test_each_provider_is_asked_on_its_own_terms():
+    file = b"""
+providers:
+  a: {dialect: openai, base_url: "http://a/v1", keys: [k1, "${K2}"], retries: 2, max_concurrent: 7}
+  b: {dialect: openai, base_url: "http://b/v1", key: k3, circuit: {failures: 9, cool_down: 250ms}}
+  c: {dialect: openai, base_url: "http://c/v1", circuit: null}
+"""
+    doors = standing.standing(parse(file, {"K2": "k2"}), TODAY).doors
+    a, b, c = (doors[Provider(name)].terms for name in "abc")
+    assert [key.reveal() for key in a.keys] == ["k1", "k2"]
+    assert (a.retries, a.most_at_once, a.circuit) == (2, 7, Circuit(5, 10.0))
+    assert [key.reveal() for key in b.keys] == ["k3"]
+    assert (b.retries, b.most_at_once, b.circuit) == (0, None, Circuit(9, 0.25))
+    assert (c.keys, c.circuit) == ((), None)
 
 
 def test_places_tell_providers_apart():

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given, strategies as st
 
 from gateway.core.ids import ModelName, Provider
 from gateway.core.pricing import DEFAULT_TIER, Model, PriceBook, Rates, Schedule, Vocabulary
@@ -90,6 +91,47 @@ def test_runs_are_spread_by_weight():
     picks = Counter(pick(FAST, f"run-{i}") for i in range(10_000))
     assert 9_300 <= picks[ModelName("openai/gpt-5")] <= 9_700
     assert pick((WeightedModel(ModelName("a"), 0), WeightedModel(ModelName("b"), 1)), "x") == "b"
+
+
+MANY = tuple(WeightedModel(ModelName(f"p{number}/m"), number % 3) for number in range(6))
+SELLERS = [target.model.partition("/")[0] for target in MANY]
+
+
+@given(st.text(max_size=12), st.sets(st.sampled_from(SELLERS)))
+def test_a_run_whose_target_is_shut_moves_and_no_other_run_does(run: str, shut: set[str]):
+    names = directory(
+        PriceBook("1", {m.name: m for m in map(model, [t.model for t in MANY])}), [], {"many": MANY}
+    )
+    home = names.find("many", run)
+    found = names.find("many", run, lambda provider: provider not in shut)
+    assert isinstance(home, Model)
+    assert isinstance(found, Model)
+    weights = {target.model: target.weight for target in MANY}
+    is_any_open = any(weights[t.model] and t.model.partition("/")[0] not in shut for t in MANY)
+    if home.provider in shut and is_any_open:
+        assert found.provider not in shut
+        assert weights[found.name] > 0
+        assert names.find("many", run, lambda provider: provider not in shut) == found
+    else:
+        assert found == home
+
+
+def test_runs_that_move_are_spread_by_weight_too():
+    targets = tuple(
+        WeightedModel(ModelName(f"p{n}/m"), weight) for n, weight in enumerate((5, 3, 1))
+    )
+    names = directory(
+        PriceBook("1", {m.name: m for m in map(model, [t.model for t in targets])}),
+        [],
+        {"x": targets},
+    )
+    found = Counter(
+        answer.provider
+        for number in range(4000)
+        if isinstance(answer := names.find("x", f"run-{number}", lambda p: p != "p0"), Model)
+    )
+    assert found["p0"] == 0
+    assert 2.5 < found["p1"] / found["p2"] < 3.6
 
 
 def test_a_sibling_is_another_model_of_the_same_provider():
