@@ -65,7 +65,9 @@ _KEPT: Final = frozenset(
         b"x-should-retry",
     }
 )
-_KEPT_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_KEPT_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-amzn-bedrock-")
+_JSON: Final = frozenset({b"application/json", b"application/x-amz-json-1.1"})
+"""The media types of an error answer; the second is AWS's."""
 _QUOTE: Final = 24
 """An error answer that shares so many bytes with the request is taken to quote its text."""
 _MOST_COMPARED: Final = 1 << 28
@@ -341,7 +343,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     owned.upstream_ended_at = owned.monotonic()
     status = response.status
     is_ours = status < 400 or status in {401, 402, 403}
-    is_json = _media_type(response.headers) == b"application/json"
+    is_json = _media_type(response.headers) in _JSON
     owned.end(ProviderError(status))
     if is_ours or not body or not is_json or _quotes(body, owned):
         answer = owned.dialect.refusal(_provider_error(owned, status))

@@ -29,6 +29,7 @@ from tests.unit.exchange.world import (
 )
 from tests.waiting import eventually
 
+AWS_JSON = [(b"content-type", b"application/x-amz-json-1.1")]
 KILL = Kill(
     id="k1",  # type: ignore[arg-type]
     scope=KillScope.ALL,
@@ -263,6 +264,7 @@ async def test_a_cancellation_at_any_await_loses_no_money(turns: int):
         (whole(b'{"error":{"message":"no such key"}}', 401), 502),
         (whole(b'{"error":{"message":"pay first"}}', 402), 502),
         (whole(b'{"error":{"message":"not yours"}}', 403), 502),
+        (FakeResponse(429, AWS_JSON, [b'{"message":"Too many requests"}']), 429),
         (whole(b"", 500), 502),
         (FakeResponse(500, [(b"content-type", b"text/html")], [b"<html>"]), 502),
         (FakeResponse(302, [(b"location", b"http://x")], [b""]), 502),
