@@ -33,7 +33,7 @@ class NotYet(NamedTuple):
     """Yields the path and what was found there."""
 
 
-_SERVED: Final = frozenset({"anthropic", "bedrock", "openai"})
+_SERVED: Final = frozenset({"anthropic", "azure", "bedrock", "gemini", "openai"})
 
 
 def _other_dialects(config: Config) -> Iterator[tuple[str, str]]:

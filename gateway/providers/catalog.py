@@ -1,6 +1,6 @@
 """Which host a configured provider is, and which dialects it understands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -8,10 +8,12 @@ import msgspec
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
-from gateway.providers.adapter import Adapter
+from gateway.providers.adapter import Adapter, Host
 from gateway.providers.hosts.anthropic import AnthropicHost
+from gateway.providers.hosts.azure import AzureHost
 from gateway.providers.hosts.bedrock import Account, BedrockHost
 from gateway.providers.hosts.compatible import CompatibleHost, Quirks
+from gateway.providers.hosts.gemini import GeminiHost
 from gateway.providers.hosts.sandbox import BASE_URL, SandboxHost
 
 PATHS: Final[Mapping[str, str]] = {
@@ -24,27 +26,47 @@ PATHS: Final[Mapping[str, str]] = {
 """Every dialect, and the path that its API is under here."""
 _UNDERSTOOD: Final[Mapping[str, frozenset[str]]] = {
     "openai": frozenset({"openai", "azure"}),
+    "azure": frozenset({"openai", "azure"}),
     "anthropic": frozenset({"anthropic"}),
+    "gemini": frozenset({"gemini"}),
     "bedrock": frozenset({"bedrock"}),
 }
 """Which clients' dialects a provider's covers. Azure's clients send the same bodies as OpenAI's."""
 
 _OPENAI_HOST: Final = Quirks(has_tiers=True, ceiling_field="max_completion_tokens")
 _NEWER: Final = Quirks(ceiling_field="max_completion_tokens")
+# Ignores stream_options, always reports usage, and says what it bills: openrouter.ai/docs/use-cases/
+# usage-accounting, November 2026.
+_OPENROUTER: Final = Quirks(
+    reports_usage=False, ceiling_field="max_completion_tokens", states_cost=True
+)
+# Answered stream_options with 422: mistralai 3.7.0 still has no such field.
+_MISTRAL: Final = Quirks(reports_usage=False)
 _QUIRKS: Final[Mapping[str, Quirks]] = {
     "api.openai.com": _OPENAI_HOST,
     "openai.azure.com": _NEWER,
     "api.groq.com": _NEWER,
     "api.x.ai": _NEWER,
-    # Ignores stream_options and always reports usage: openrouter.ai/docs, November 2026.
-    "openrouter.ai": Quirks(reports_usage=False, ceiling_field="max_completion_tokens"),
-    # Answered stream_options with 422: mistralai 3.7.0 still has no such field.
-    "api.mistral.ai": Quirks(reports_usage=False),
+    "openrouter.ai": _OPENROUTER,
+    "api.mistral.ai": _MISTRAL,
 }
 """What hosts are known for, by the end of their name. Any other takes `max_tokens`, as vLLM,
 Ollama, Together and DeepSeek do, and reports usage when asked."""
-_BY_NAME: Final[Mapping[str, Quirks]] = {"openai": _OPENAI_HOST}
-"""What a provider is known for by the name it was configured under, wherever its base URL points."""
+_BY_NAME: Final[Mapping[str, Quirks]] = {
+    "openai": _OPENAI_HOST,
+    "groq": _NEWER,
+    "xai": _NEWER,
+    "openrouter": _OPENROUTER,
+    "mistral": _MISTRAL,
+}
+"""What a provider at an address that is not known is known for, by the name it was configured under."""
+
+
+_PLAIN: Final[Mapping[str, Callable[[Provider, str], Host]]] = {
+    "anthropic": AnthropicHost,
+    "gemini": GeminiHost,
+}
+"""The hosts of dialects that are spoken in one way everywhere."""
 
 
 def adapter(
@@ -68,24 +90,26 @@ def adapter(
         raise ConfigurationInvalid(
             f"Provider {provider} has a dialect that is not supported; use one of: {known}."
         )
-    if dialect == "anthropic":
-        return Adapter(AnthropicHost(provider, base_url), speaks)
+    plain = _PLAIN.get(dialect)
+    if plain is not None:
+        return Adapter(plain(provider, base_url), speaks)
     if dialect == "bedrock":
         return Adapter(BedrockHost(provider, base_url, aws), speaks)
     if base_url == BASE_URL:
         return Adapter(SandboxHost(provider), speaks)
-    quirks = _quirks(provider, base_url)
+    quirks = _NEWER if dialect == "azure" else _quirks(provider, base_url)
     if reports_usage is not None:
         quirks = msgspec.structs.replace(quirks, reports_usage=reports_usage)
-    return Adapter(CompatibleHost(provider, base_url, quirks), speaks)
+    if dialect == "azure":
+        return Adapter(AzureHost(provider, base_url, quirks), speaks)
+    return Adapter(CompatibleHost(provider, base_url, quirks), speaks, quirks.states_cost)
 
 
 def _quirks(provider: Provider, base_url: str) -> Quirks:
-    if provider in _BY_NAME:
-        return _BY_NAME[provider]
+    """Return what a provider is known for: by its host, or else by its name."""
     host = _host(base_url)
     known = (quirks for name, quirks in _QUIRKS.items() if f".{host}".endswith(f".{name}"))
-    return next(known, Quirks())
+    return next(known, _BY_NAME.get(provider, Quirks()))
 
 
 def _host(base_url: str) -> str:

@@ -11,11 +11,12 @@ from gateway.providers.places import place
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host differs; see `adapter.Host` for what each means."""
+    """How a host differs; see `adapter.Host` and `adapter.Adapter` for what each means."""
 
     reports_usage: bool = True
     has_tiers: bool = False
     ceiling_field: str = "max_tokens"
+    states_cost: bool = False
 
 
 class CompatibleHost:

@@ -6,6 +6,7 @@ from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Adapter
 from gateway.providers.catalog import adapter
+from gateway.providers.hosts.azure import AzureHost
 from gateway.providers.hosts.sandbox import SandboxHost
 
 
@@ -22,6 +23,9 @@ def compatible(base_url: str, name: str = "p", *, reports_usage: bool | None = N
         ("https://api.groq.com/openai/v1", True, False, "max_completion_tokens"),
         ("https://openrouter.ai/api/v1", False, False, "max_completion_tokens"),
         ("https://api.mistral.ai/v1", False, False, "max_tokens"),
+        ("https://api.x.ai/v1", True, False, "max_completion_tokens"),
+        ("https://api.deepseek.com", True, False, "max_tokens"),
+        ("https://api.together.xyz/v1", True, False, "max_tokens"),
         ("https://notapi.mistral.ai.example/v1", True, False, "max_tokens"),
         ("http://127.0.0.1:8000/v1", True, False, "max_tokens"),
     ],
@@ -39,6 +43,23 @@ def test_hosts_are_known_by_name(
 def test_the_operator_knows_better():
     assert compatible("https://api.mistral.ai/v1", reports_usage=True).host.reports_usage
     assert not compatible("http://x/v1", reports_usage=False).host.reports_usage
+
+
+def test_a_bill_is_believed_from_openrouter_alone():
+    assert compatible("https://openrouter.ai/api/v1").states_cost
+    assert compatible("http://127.0.0.1:1/v1", "openrouter").states_cost
+    assert not compatible("https://api.x.ai/v1").states_cost
+    assert not compatible("https://api.groq.com/openai/v1", "openrouter").states_cost
+    assert not compatible("http://vllm/v1").states_cost
+
+
+def test_azure_is_spoken_to_by_openais_clients_and_its_own():
+    found = adapter(Provider("azure"), "azure", "https://x.openai.azure.com", reports_usage=False)
+    assert isinstance(found.host, AzureHost)
+    assert found.speaks == compatible("http://x/v1").speaks == {"openai", "azure"}
+    assert not found.host.reports_usage
+    assert not found.host.has_tiers
+    assert found.host.ceiling_field == "max_completion_tokens"
 
 
 def test_openai_behind_another_address_is_still_openai():
