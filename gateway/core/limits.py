@@ -155,13 +155,25 @@ def admit(
     kill = killing(limits.kills, target)
     if kill is not None:
         return killed(kill)
-    if caller.models is not None and target.model not in caller.models:
-        return Refused(
-            Code.MODEL_NOT_ALLOWED,
-            f"This token may not use {target.model}. Use one of its allowed models or ask for it.",
-            param="model",
-        )
-    return _under_ceiling(asked, limits, lowest(limits.output_ceiling, ceiling))
+    return disallowed(caller, target.model) or _under_ceiling(
+        asked, limits, lowest(limits.output_ceiling, ceiling)
+    )
+
+
+def may_use(caller: Caller, model: ModelName) -> bool:
+    """Return whether a model is among those that a token is for."""
+    return caller.models is None or model in caller.models
+
+
+def disallowed(caller: Caller, model: ModelName) -> Refused | None:
+    """Return the refusal of a model that a token is not for; None where it is."""
+    if may_use(caller, model):
+        return None
+    return Refused(
+        Code.MODEL_NOT_ALLOWED,
+        f"This token may not use {model}. Use one of its allowed models or ask for it.",
+        param="model",
+    )
 
 
 def lowest(*ceilings: int | None) -> int | None:

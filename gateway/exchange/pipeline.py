@@ -277,17 +277,23 @@ class Pipeline:
 
 def _listing(progress: Progress, one: str | None) -> bytes | Refused:
     """Return the listing of what the caller may use, or the entry of one name."""
-    dialect = progress.call.dialect
+    dialect, caller = progress.call.dialect, progress.caller
     directory = progress.standing.spoken[dialect.name]
-    allowed = progress.caller.models
+    names = [
+        alias
+        for alias, targets in directory.aliases.items()
+        if any(deciding.may_use(caller, target.model) for target in targets)
+    ]
     if one is None:
         book = directory.book.models.values()
-        models = [model for model in book if allowed is None or model.name in allowed]
-        return dialect.models(models, directory.aliases)
-    if one in directory.aliases:
+        models = [model for model in book if deciding.may_use(caller, model.name)]
+        return dialect.models(models, names)
+    if one in names:
         return dialect.model(one)
     found = directory.find(one, progress.trace)
-    return found if isinstance(found, Refused) else dialect.model(found)
+    if isinstance(found, Refused):
+        return found
+    return deciding.disallowed(caller, found.name) or dialect.model(found)
 
 
 def _unavailable(error: LedgerUnavailable) -> Refused:

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from gateway.core.budget import BudgetKey, Scope, Window
+from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Limits
 from gateway.core.money import NanoDollars
 from gateway.core.outcome import Outcome
@@ -16,6 +17,7 @@ from gateway.core.refusal import Code, Refused
 from gateway.errors import LedgerUnavailable
 from tests.fakes import FakeClient
 from tests.unit.exchange.world import (
+    CALLER,
     DOLLAR,
     MODEL,
     MONTH,
@@ -276,6 +278,24 @@ async def test_the_listing_shows_the_models_that_the_caller_may_use():
     stranger = FakeClient()
     await world.pipeline.models(call(secret=None), stranger)
     assert stranger.status == 401
+
+
+async def test_a_listing_leaves_out_what_the_caller_may_not_use():
+    names = {"name": ModelName("other/n"), "provider": Provider("other"), "upstream_name": "n"}
+    world = World(whole(), fallbacks=[structs.replace(MODEL, **names)])
+    for allowed, shown in (("other/n", ["other/n"]), ("stub/m", ["fast", "stub/m"])):
+        caller = structs.replace(CALLER, models=frozenset({ModelName(allowed)}))
+        world.callers._callers[TOKEN] = caller
+        client = FakeClient()
+        await world.pipeline.models(call(), client)
+        assert [row["id"] for row in msgspec.json.decode(client.received)["data"]] == shown
+    for name in ("other/n", "n"):
+        client = FakeClient()
+        await world.pipeline.models(call(), client, name)
+        assert (client.status, code(client)) == (403, "model_not_allowed")
+    client = FakeClient()
+    await world.pipeline.models(call(), client, "fast")
+    assert client.status == 200
 
 
 async def test_one_model_is_shown_by_its_name_and_an_unknown_one_is_not_found():
