@@ -148,3 +148,19 @@ async def test_without_a_notice_the_poll_finds_it(database: Database):
                 MINT.id(),
             )
         await eventually(lambda: len(here.board.limits.kills) == 1)
+
+
+async def test_limits_are_shared_by_as_many_replicas_as_serve_calls(database: Database):
+    replicas = ReplicaStore(database)
+    async with Here(database).following() as here:
+        assert here.shares[-1] == 1
+        other, jobs = ReplicaId(MINT.id()), ReplicaId(MINT.id())
+        await replicas.register(jobs, Role.WORKER, "0")
+        await replicas.register(other, Role.PROXY, "0")
+        await eventually(lambda: here.shares[-1] == 2)
+        await replicas.reclaim_dead(other)
+        await eventually(lambda: here.shares[-1] == 1)
+        await replicas.renew(other)
+        await eventually(lambda: here.shares[-1] == 2)
+        await replicas.stop(other)
+        await eventually(lambda: here.shares[-1] == 1)
