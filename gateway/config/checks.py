@@ -33,15 +33,6 @@ class NotYet(NamedTuple):
     """Yields the path and what was found there."""
 
 
-_SERVED: Final = frozenset({"anthropic", "azure", "bedrock", "gemini", "openai"})
-
-
-def _other_dialects(config: Config) -> Iterator[tuple[str, str]]:
-    for name, provider in config.providers.items():
-        if provider.dialect not in _SERVED:
-            yield f"{child('$.providers', name)}.dialect", provider.dialect
-
-
 def _keys_in_the_vault(config: Config) -> Iterator[tuple[str, str]]:
     for name, provider in config.providers.items():
         path = child("$.providers", name)
@@ -63,7 +54,6 @@ def _sent_aggregates(config: Config) -> Iterator[tuple[str, str]]:
 
 
 NOT_YET: Final = (
-    NotYet(" or ".join(sorted(_SERVED)), _other_dialects),
     NotYet('the key itself, best as "${NAME}"', _keys_in_the_vault),
     NotYet("false", _stored_content),
     NotYet("false", _sent_aggregates),

@@ -15,6 +15,7 @@ KEY = "sk-canary-5f1e"
 ENVIRON = {
     "ANTHROPIC_API_KEY": KEY,
     "AWS_BEARER_TOKEN_BEDROCK": KEY,
+    "GEMINI_API_KEY": KEY,
     "OPENAI_API_KEY": KEY,
     "GROQ_API_KEY": KEY,
     "PASSWORD": KEY,
@@ -34,7 +35,9 @@ def test_the_default_file_names_every_section_and_setting():
         assert re.search(rf"\b{name}\b", text), name
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bedrock", "openai", "compatible", "stand-in"])
+@pytest.mark.parametrize(
+    "name", ["anthropic", "bedrock", "gemini", "openai", "compatible", "stand-in"]
+)
 def test_an_example_can_be_used(name: str):
     load(ROOT / "configs" / "examples" / f"{name}.yaml", ENVIRON)
 
@@ -44,6 +47,7 @@ def test_every_example_is_tested():
     assert names == {
         "anthropic.yaml",
         "bedrock.yaml",
+        "gemini.yaml",
         "openai.yaml",
         "compatible.yaml",
         "stand-in.yaml",

@@ -30,7 +30,6 @@ WEBHOOK_URL = (
 )
 WEBHOOK_SECRET = 'whsec_ and 24 to 64 random bytes in base64, best as "${NAME}"'
 NOT_SUPPORTED = "which is not supported by this release"
-SERVED = NOT_YET[0].allowed
 
 
 def line(source: str | bytes, environ: Mapping[str, str] = ENVIRON) -> str:
@@ -180,6 +179,23 @@ WRONG = {
         "$.providers.p.key: found a text (not shown), allowed is 1 to 4096 visible ASCII characters "
         'without spaces, best as "${NAME}" or null'
     ),
+    provider(key="k", keys="[k2]"): (
+        "$.providers.p.keys: found keys besides a key, allowed is one or the other"
+    ),
+    provider(keys="[k1, k2, k1]"): (
+        "$.providers.p.keys[2]: found the same key twice, allowed is each key once"
+    ),
+    provider(keys="k1"): '$.providers.p.keys: found text "k1", allowed is a list',
+    provider(circuit="{failures: 0}"): (
+        "$.providers.p.circuit.failures: found 0, allowed is a whole number from 1 to 1000"
+    ),
+    provider(circuit="off"): ('$.providers.p.circuit: found text "off", allowed is a mapping'),
+    provider(retries="6"): (
+        "$.providers.p.retries: found 6, allowed is a whole number from 0 to 5"
+    ),
+    provider(max_concurrent="0"): (
+        "$.providers.p.max_concurrent: found 0, allowed is a whole number from 1 to 1000000 or null"
+    ),
     provider(key='"${EMPTY}"'): (
         "$.providers.p.key: found a text (not shown), allowed is 1 to 4096 visible ASCII characters "
         'without spaces, best as "${NAME}" or null'
@@ -277,9 +293,6 @@ WRONG = {
         "$.providers.p.aws: found aws besides a key, allowed is one or the other"
     ),
     # not in this release
-    provider(dialect="gemini"): (
-        f"$.providers.p.dialect: found gemini, {NOT_SUPPORTED}, allowed is {SERVED}"
-    ),
     provider(key="vault"): (
         f'$.providers.p.key: found vault, {NOT_SUPPORTED}, allowed is the key itself, best as "${{NAME}}"'
     ),
@@ -342,6 +355,7 @@ def test_a_long_text_is_shortened_in_the_line():
     [
         provider(key=f"'{KEY} x'"),
         provider(key='"${OPENAI_API_KEY} x"'),
+        provider(keys='["${OPENAI_API_KEY}", "${OPENAI_API_KEY}"]'),
         f"database: mysql://u:{KEY}@h/d",
         provider(base_url=f"'http://u:{KEY}@h'"),
         provider(base_url=f"'http://h?key={KEY}'"),
@@ -358,6 +372,11 @@ def test_a_long_text_is_shortened_in_the_line():
 )
 def test_no_line_holds_a_secret(text: str):
     assert KEY not in line(text)
+
+
+def test_a_key_among_several_can_not_be_in_the_vault_either():
+    said = line(provider(keys="[k1, vault]"))
+    assert said.startswith(f"$.providers.p.keys[1]: found vault, {NOT_SUPPORTED}")
 
 
 def test_each_thing_not_in_this_release_has_its_line_in_the_table_of_wrong_files():
