@@ -6,6 +6,7 @@ as a delta, or as what is repeated where a host sent no delta of it. A summary o
 account of it, so that who sends one thinks unseen.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.core.events import Broken, Delta, Event, Finished, Opaque, Served, Thinking
@@ -37,13 +38,16 @@ class ResponseStream:
         self._thinks = False
         self._served: Served | None = None
 
-    def feed(self, data: bytes) -> list[Piece]:
+    def feed(self, data: bytes) -> Iterator[Piece]:
         """Return the complete pieces so far, none after the end was seen.
+
+        They are read as they are taken: a piece counts as passed on when the one after it is asked
+        for, so that a cut has the number that is next.
 
         Raises:
             FrameTooLong: one event is larger than the framing's limit.
         """
-        return [] if self._is_over else self._pieces(self._framing.feed(data))
+        return iter(()) if self._is_over else self._pieces(self._framing.feed(data))
 
     def end(self) -> list[Piece]:
         """Return what was left when the body ended; passed on only if it ends the answer.
@@ -55,7 +59,7 @@ class ResponseStream:
         """
         if self._is_over:
             return []
-        pieces = self._pieces(self._framing.end())
+        pieces = list(self._pieces(self._framing.end()))
         return pieces if self._is_ended() else [Piece(b"", piece.events) for piece in pieces]
 
     def cut(self, refused: Refused) -> bytes:
@@ -65,23 +69,20 @@ class ResponseStream:
     def _is_ended(self) -> bool:
         return self._is_over
 
-    def _pieces(self, frames: list[Frame]) -> list[Piece]:
-        pieces = []
+    def _pieces(self, frames: list[Frame]) -> Iterator[Piece]:
         for frame in frames:
-            pieces.append(Piece(frame.raw, self._events(frame)))
+            said = answers.read_event(frame.data or b"") if _has_event(frame) else None
+            yield Piece(frame.raw, self._events(frame, said))
+            if said is not None:
+                self._count(said)
             if self._is_over:
                 break
-        return pieces
 
-    def _events(self, frame: Frame) -> tuple[Event, ...]:
-        data = frame.data
-        if not data or data.startswith(_DONE):
-            return _OPAQUE
-        said = answers.read_event(data)
+    def _events(self, frame: Frame, said: Said | None) -> tuple[Event, ...]:
+        data = frame.data or b""
         if said is None:
-            # Nobody can say what it holds, so all of it counts as produced.
-            return (Delta(data.decode("utf-8", "replace")),)
-        self._count(said)
+            # Where nobody can say what an event holds, all of it counts as produced.
+            return (Delta(data.decode("utf-8", "replace")),) if _has_event(frame) else _OPAQUE
         kind = said.type or (frame.event or b"").decode("utf-8", "replace")
         if kind in _ENDS and is_there(said.response):
             return self._ended(kind, said, data)
@@ -154,6 +155,11 @@ class ResponseStream:
         if usage is not None:
             events.append(usage)
         return (*events, Finished())
+
+
+def _has_event(frame: Frame) -> bool:
+    """Return whether a frame has an event of this API, and not a comment or another API's end."""
+    return bool(frame.data) and not (frame.data or b"").startswith(_DONE)
 
 
 def _key(stem: str, said: Said) -> tuple[object, ...]:

@@ -295,7 +295,8 @@ def test_a_cut_goes_on_with_the_numbers():
     read = ResponseStream()
     refused = Refused(Code.RUN_CAP_EXCEEDED, "No more.", param="max_output_tokens")
     assert b'"sequence_number":0' in read.cut(refused)
-    read.feed(PLAIN[: PLAIN.index(b"event: response.output_text.done")])
+    for _ in read.feed(PLAIN[: PLAIN.index(b"event: response.output_text.done")]):
+        pass
     name, data, *rest = read.cut(refused).split(b"\n")
     assert (name, rest) == (b"event: error", [b"", b""])
     error = {"message": "No more.", "type": "billing_error", "code": "run_cap_exceeded"}
@@ -307,11 +308,19 @@ def test_a_cut_goes_on_with_the_numbers():
     }
 
 
+def test_a_piece_that_was_not_passed_on_does_not_count():
+    read = ResponseStream()
+    for piece in read.feed(PLAIN):
+        if Delta("lo") in piece.events:
+            break
+    assert b'"sequence_number":5' in read.cut(Refused(Code.REQUEST_CAP_EXCEEDED, "Too much."))
+
+
 @pytest.mark.parametrize("number", ["-5", "1e3", '"7"', "1" + "0" * 30, "null", "true"])
 def test_a_strange_number_does_not_count(number: str):
     read = ResponseStream()
-    read.feed(event("response.output_text.delta", 4, **TEXT, delta="a"))
-    read.feed(f'data: {{"type":"x","sequence_number":{number}}}\n\n'.encode())
+    assert list(read.feed(event("response.output_text.delta", 4, **TEXT, delta="a")))
+    assert list(read.feed(f'data: {{"type":"x","sequence_number":{number}}}\n\n'.encode()))
     assert b'"sequence_number":5' in read.cut(Refused(Code.KILL_SWITCH, "Stopped."))
 
 
@@ -360,5 +369,5 @@ def test_any_json_is_read_and_passed_on(kind: str, fields: dict[str, Any]):
     found = pieces(frame)
     assert relayed(found) == frame
     read = ResponseStream()
-    read.feed(frame)
+    assert list(read.feed(frame))
     read.cut(Refused(Code.KILL_SWITCH, "Stopped."))
