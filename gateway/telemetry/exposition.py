@@ -59,7 +59,7 @@ class SeriesCollector(Collector):
         yield _gauge(
             "upstream_connections", "Open connections to providers.", "provider state", connections
         )
-        circuits = [((provider,), is_open) for provider, is_open in self._circuits().items()]
+        circuits = [((provider,), float(is_open)) for provider, is_open in self._circuits().items()]
         yield _gauge(
             "upstream_circuit_open",
             "1 where a provider fails and is not asked, but to try it.",
