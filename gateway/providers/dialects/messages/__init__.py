@@ -19,7 +19,8 @@ from gateway.providers.fields import invalid
 _PASSED: Final = frozenset(
     {b"user-agent", b"anthropic-version", b"anthropic-beta", b"idempotency-key"}
 )
-"""None that names a client, a key, a workspace or a person."""
+"""None that names a client, a key, a workspace or a person. No beta bills anything without a member of
+the body that is read here; the last that did, `context-1m-2025-08-07`, was retired in April 2026."""
 
 
 class Messages:

@@ -76,9 +76,9 @@ def event(document: bytes) -> Told | None:
         told = _EVENT.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _told(lenient_json.read(document))
-    parts = (told.content_block, told.delta)
-    is_known = all(part is None or part.type is None or part.type in _KNOWN for part in parts)
-    return told if is_known else _told(lenient_json.read(document))
+    if _is_known(told.delta) and _is_known(told.content_block):
+        return told
+    return _told(lenient_json.read(document))
 
 
 def message(document: bytes) -> Message | None:
@@ -87,8 +87,13 @@ def message(document: bytes) -> Message | None:
         found = _MESSAGE.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _message(lenient_json.read(document))
-    is_known = all(block.type in _KNOWN for block in found.content or ())
-    return found if is_known else _message(lenient_json.read(document))
+    if all(map(_is_known, found.content or ())):
+        return found
+    return _message(lenient_json.read(document))
+
+
+def _is_known(part: Block | None) -> bool:
+    return part is None or part.type is None or part.type in _KNOWN
 
 
 def text(block: Block | None) -> str:
@@ -96,6 +101,8 @@ def text(block: Block | None) -> str:
     if block is None:
         return ""
     produced = block.text or ""
+    if block.type == "text_delta":
+        return produced + block.everything
     for more in (block.partial_json, block.thinking, block.name):
         if more:
             produced += more

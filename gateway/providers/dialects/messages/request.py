@@ -207,8 +207,14 @@ def _is_toolset(tool: Mapping[str, Any]) -> bool:
 
 def _is_text_message(message: Mapping[str, Any]) -> bool:
     """Return whether all that a message makes the model read is in its bytes."""
-    others = message.keys() - _MESSAGE_FIELDS
-    return _is_text(message.get("content")) and all(message[name] is None for name in others)
+    return _has_only(message, _MESSAGE_FIELDS) and _is_text(message.get("content"))
+
+
+def _has_only(values: Mapping[str, Any], known: frozenset[str]) -> bool:
+    """Return whether all members but known ones are null."""
+    if values.keys() <= known:
+        return True
+    return all(values[name] is None for name in values.keys() - known)
 
 
 def _is_text(content: object) -> bool:
@@ -222,7 +228,7 @@ def _is_text_block(block: object) -> bool:
         return isinstance(block, str)
     kind = block.get("type")
     known = BLOCK_FIELDS.get(kind) if isinstance(kind, str) else None
-    if known is None or any(block[name] is not None for name in block.keys() - known):
+    if known is None or not _has_only(block, known):
         return False
     return kind != "tool_result" or _is_text(block.get("content"))
 
