@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.events import Usage
 from gateway.providers.adapter import Headers
-from gateway.providers.strict_json import has_duplicates
+from gateway.providers.lenient_json import is_there, names_own_twice, names_twice
 
 MOST_COUNT: Final = 10**9
 """No call has so many tokens; a number that large is a fault, not a count."""
@@ -24,22 +24,23 @@ _OUTPUT: Final = b"x-amzn-bedrock-output-token-count"
 Values = Mapping[str, Any]
 
 
-def sound(raw: msgspec.Raw | None, document: bytes, name: bytes) -> dict[str, Any] | None:
+def sound(raw: msgspec.Raw, document: bytes) -> dict[str, Any] | None:
     """Return an account's members, None where it is no object, or can be read in two ways.
 
-    It stands under `name` in `document`. A text can't hold the name in its quotes, so where that is
-    there once the account is the only one.
+    It stands somewhere in `document`, which is read again whole where that is small; else only its
+    own members are looked at.
     """
-    if raw is None or has_duplicates(bytes(raw)):
-        return None
-    if document.count(b'"' + name + b'"') > 1 and (
-        len(document) > MOST_CHECKED or has_duplicates(document)
-    ):
+    if not is_there(raw) or is_ambiguous(document) or names_twice(bytes(raw)):
         return None
     try:
         return _OBJECT.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def is_ambiguous(document: bytes) -> bool:
+    """Return whether a figure in a document may be there twice."""
+    return names_twice(document) if len(document) <= MOST_CHECKED else names_own_twice(document)
 
 
 def converse(values: Values) -> Usage | None:

@@ -12,8 +12,7 @@ from msgspec import structs
 from gateway.core.events import Broken, Delta, Event, Prompted, Thinking, Usage
 from gateway.providers.dialects.bedrock import accounts
 from gateway.providers.dialects.bedrock.converse_answers import raw_text
-
-_USAGE: Final = b"usage"
+from gateway.providers.lenient_json import ABSENT, is_there
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -23,14 +22,14 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
     thinking: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = ABSENT
     partial_json: str | None = None
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
     """`message_start`'s message."""
 
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
 
 
 class Claude(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +40,7 @@ class Claude(msgspec.Struct, frozen=True, gc=False):
     content_block: Content | None = None
     delta: Content | None = None
     content: list[Content] | None = None
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
     error: Any = None
 
 
@@ -64,13 +63,13 @@ class ClaudeReader:
             self._heard = _heard(one.message.usage, document)
             if self._heard is not None:
                 events.append(Prompted(self._heard))
-        elif one.usage is not None:
+        elif is_there(one.usage):
             self.usage = self._account(one, document) or self.usage
         return tuple(events)
 
     def _account(self, one: Claude, document: bytes) -> Usage | None:
         """Return the account with its output; of a stream the input was told when it began."""
-        values = accounts.sound(one.usage, document, _USAGE)
+        values = accounts.sound(one.usage, document)
         spoken = None if values is None else accounts.count(values, "output_tokens")
         heard = self._heard if one.content is None else _heard(one.usage, document)
         if spoken is None or heard is None:
@@ -78,8 +77,8 @@ class ClaudeReader:
         return structs.replace(heard, output=spoken)
 
 
-def _heard(raw: msgspec.Raw | None, document: bytes) -> Usage | None:
-    values = accounts.sound(raw, document, _USAGE)
+def _heard(raw: msgspec.Raw, document: bytes) -> Usage | None:
+    values = accounts.sound(raw, document)
     return None if values is None else accounts.anthropic_input(values)
 
 

@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from gateway.core.events import Broken, Delta, Event, Finished, Opaque, Served, Thinking, Usage
+from gateway.providers import lenient_json
 from gateway.providers.dialects.bedrock import accounts, tiers
+from gateway.providers.lenient_json import ABSENT, is_there
 
 OPAQUE: Final = (Opaque(),)
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -20,7 +22,7 @@ class Called(msgspec.Struct, frozen=True, gc=False):
     """A call of a tool, or a part of one: of a stream its `input` is text, else any JSON."""
 
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = ABSENT
 
 
 class Thought(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -36,9 +38,9 @@ class Block(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     text: str | None = None
     tool_use: Called | None = None
     reasoning_content: Thought | None = None
-    citations_content: msgspec.Raw | None = None
-    image: msgspec.Raw | None = None
-    audio: msgspec.Raw | None = None
+    citations_content: msgspec.Raw = ABSENT
+    image: msgspec.Raw = ABSENT
+    audio: msgspec.Raw = ABSENT
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +65,7 @@ class ServiceTier(msgspec.Struct, frozen=True, gc=False):
 class Account(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The payload of `metadata`, and the same members of a whole answer."""
 
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
     service_tier: ServiceTier | None = None
     performance_config: Latency | None = None
 
@@ -103,7 +105,7 @@ def part(payload: bytes) -> tuple[Event, ...]:
 
 def said(block: Block) -> Iterator[Event]:
     """Yield what a block says."""
-    if block.reasoning_content is not None or block.image is not None or block.audio is not None:
+    if block.reasoning_content is not None or is_there(block.image) or is_there(block.audio):
         yield Thinking()
     produced = text(block)
     if produced:
@@ -144,9 +146,9 @@ def text(block: Block) -> str:
     return produced + raw_text(block.citations_content)
 
 
-def raw_text(raw: msgspec.Raw | None) -> str:
+def raw_text(raw: msgspec.Raw) -> str:
     """Return JSON as text: what a string holds, or else how it is written."""
-    if raw is None:
+    if not is_there(raw):
         return ""
     try:
         return _STRING.decode(raw)
@@ -155,13 +157,16 @@ def raw_text(raw: msgspec.Raw | None) -> str:
 
 
 def unreadable(payload: bytes) -> tuple[Event, ...]:
-    """Return what can be said of bytes that nobody can read: all of it may have been produced."""
-    return (Delta(payload.decode("utf-8", "replace")),)
+    """Return what can be said of bytes that are strange: every text in them may have been produced."""
+    values = lenient_json.read(payload)
+    if values is None:
+        return (Delta(payload.decode("utf-8", "replace")),)
+    return (Delta("".join(lenient_json.strings(values))),)
 
 
-def usage(raw: msgspec.Raw | None, document: bytes) -> Usage | None:
+def usage(raw: msgspec.Raw, document: bytes) -> Usage | None:
     """Return a `usage` that can be trusted."""
-    values = accounts.sound(raw, document, b"usage")
+    values = accounts.sound(raw, document)
     return None if values is None else accounts.converse(values)
 
 

@@ -18,12 +18,14 @@ from gateway.providers.dialects.bedrock.converse_answers import (
     OPAQUE,
     Output,
     Part,
+    raw_text,
     said,
     unreadable,
 )
 from gateway.providers.dialects.bedrock.families import Family
+from gateway.providers.lenient_json import ABSENT
 
-_METRICS: Final = b"amazon-bedrock-invocationMetrics"
+_METRICS: Final = "amazon-bedrock-invocationMetrics"
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -39,7 +41,7 @@ class Spoken(msgspec.Struct, frozen=True, gc=False):
     """A message in OpenAI's form, which Mistral's newer models answer in."""
 
     content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = ABSENT
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +65,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     start: Part | None = msgspec.field(default=None, name="contentBlockStart")
     delta: Part | None = msgspec.field(default=None, name="contentBlockDelta")
     metadata: "Metadata | None" = None
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
     prompt_token_count: Any = None
     generation_token_count: Any = None
     input_text_token_count: Any = msgspec.field(default=None, name="inputTextTokenCount")
@@ -74,15 +76,13 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 class Metadata(msgspec.Struct, frozen=True, gc=False):
     """Nova's own `metadata`."""
 
-    usage: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
 
 
 class Measured(msgspec.Struct, frozen=True, gc=False):
     """Bedrock's own account of a stream."""
 
-    metrics: msgspec.Raw | None = msgspec.field(
-        default=None, name="amazon-bedrock-invocationMetrics"
-    )
+    metrics: msgspec.Raw = msgspec.field(default=ABSENT, name=_METRICS)
 
 
 class ChunkReader:
@@ -107,7 +107,7 @@ class ChunkReader:
             events = self._read(chunk)
         except _MALFORMED:
             events = unreadable(chunk)
-        if b'"' + _METRICS + b'"' not in chunk:
+        if f'"{_METRICS}"'.encode() not in chunk:
             return events or OPAQUE
         self.is_over = True
         usage = self.account() or _measured(chunk)
@@ -173,8 +173,7 @@ def _text(told: Told) -> str:
     for choice in told.choices or ():
         spoken = choice.delta or choice.message or Spoken()
         produced.append(spoken.content)
-        if spoken.tool_calls is not None:
-            produced.append(bytes(spoken.tool_calls).decode("utf-8", "replace"))
+        produced.append(raw_text(spoken.tool_calls))
     return "".join(filter(None, produced))
 
 
@@ -183,25 +182,25 @@ def _measured(chunk: bytes) -> Usage | None:
         raw = _MEASURED.decode(chunk).metrics
     except _MALFORMED:
         return None
-    values = accounts.sound(raw, chunk, _METRICS)
+    values = accounts.sound(raw, chunk)
     return None if values is None else accounts.metrics(values)
 
 
 def _nova(told: Told, document: bytes) -> Usage | None:
-    raw = told.usage or (told.metadata and told.metadata.usage)
-    values = accounts.sound(raw or None, document, b"usage")
+    raw = told.usage if told.metadata is None else told.metadata.usage
+    values = accounts.sound(raw, document)
     return None if values is None else accounts.converse(values)
 
 
 def _llama(told: Told, document: bytes) -> Usage | None:
-    if _is_ambiguous(document, b"prompt_token_count", b"generation_token_count"):
+    if accounts.is_ambiguous(document):
         return None
     counts = {"in": told.prompt_token_count, "out": told.generation_token_count}
     return accounts.plain(accounts.count(counts, "in"), accounts.count(counts, "out"))
 
 
 def _titan(told: Told, document: bytes) -> Usage | None:
-    if _is_ambiguous(document, b"inputTextTokenCount"):
+    if accounts.is_ambiguous(document):
         return None
     counts = [accounts.count({"n": one.token_count}, "n") for one in told.results or ()]
     spoken = None if None in counts else sum(one or 0 for one in counts)
@@ -210,13 +209,9 @@ def _titan(told: Told, document: bytes) -> Usage | None:
 
 
 def _mistral(told: Told, document: bytes) -> Usage | None:
-    values = accounts.sound(told.usage, document, b"usage") or {}
+    values = accounts.sound(told.usage, document) or {}
     heard = accounts.count(values, "prompt_tokens")
     return accounts.plain(heard, accounts.count(values, "completion_tokens"))
-
-
-def _is_ambiguous(document: bytes, *names: bytes) -> bool:
-    return any(document.count(b'"' + name + b'"') > 1 for name in names)
 
 
 _ACCOUNTS: Final[Mapping[Family, Callable[[Told, bytes], Usage | None]]] = {
