@@ -79,6 +79,10 @@ def test_nothing_that_comes_back_fills_it_beyond_the_brim():
     bucket.turn(bucket.rate, MINUTE)
     bucket.correct(parts, 0)
     assert taken(bucket, MINUTE) == 60
+    bucket = full(60)
+    bucket.correct(60 * PARTS, 0)
+    bucket.take(60 * PARTS)
+    assert bucket.wait_ns(PARTS) == S
 
 
 def test_another_share_fills_by_it_from_then_on_and_keeps_no_more_than_it_holds():

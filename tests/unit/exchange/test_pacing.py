@@ -178,6 +178,15 @@ def test_another_number_of_replicas_divides_what_is_there_at_once():
     assert here.count(limits(requests=60)) == 1
 
 
+def test_what_comes_in_after_a_change_comes_in_by_the_new_share():
+    here = Here()
+    assert here.count(limits(requests=60)) == 60
+    here.clock.advance(10)
+    here.pacing.share(2)
+    here.clock.advance(30)
+    assert here.count(limits(requests=60)) == 10 + 15
+
+
 def test_idle_tokens_are_forgotten_and_running_calls_are_not():
     here = Here()
     rate = limits(requests=60, tokens=600)
