@@ -177,6 +177,29 @@ def test_a_whole_answers_bytes_are_the_providers(gateway: Gateway, scripted: Scr
     assert (kept["input_tokens"], kept["cached_tokens"], kept["cache_write_tokens"]) == (1000, 600, 300)  # fmt: skip
 
 
+@pytest.mark.parametrize(("told", "factor"), [("fast", 2), ("standard", 1), (None, 2)])
+def test_a_faster_call_costs_what_its_speed_does(
+    gateway: Gateway, scripted: Scripted, told: str | None, factor: int
+) -> None:
+    scripted.script(CLAUDE, usage_fields={"speed": told})
+    answer = post(f"{gateway.url}/anthropic", gateway.client_token, f"mock/{CLAUDE}", speed="fast")
+    assert Decimal(answer.headers["x-gateway-cost-usd"]) == factor * cost(answer.json()["usage"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cache_is_warmed_without_output(
+    gateway: Gateway, scripted: Scripted, stream: bool
+) -> None:
+    none = {"output_tokens": 0}  # from the first account of a stream on
+    scripted.script(CLAUDE, prompt_tokens=1000, cache_write_tokens=900, usage_fields=none)
+    asked = {"max_tokens": 0, "stream": stream}
+    answer = post(f"{gateway.url}/anthropic", gateway.client_token, f"mock/{CLAUDE}", **asked)
+    kept = trace(gateway, answer.headers["x-gateway-trace"])
+    assert (kept["outcome"], kept["output_tokens"]) == ("completed", 0)
+    assert Decimal(kept["cost_usd"]) == (100 * Decimal(5) + 900 * Decimal("6.25")) / 1_000_000
+    assert scripted.settled(1)[0]["body"]["max_tokens"] == 0
+
+
 def both(gateway: Gateway, provider: Scripted) -> list[tuple[str, str, str]]:
     """Return where to post a call, by what key and model: at the provider, and at the gateway."""
     return [
