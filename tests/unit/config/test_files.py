@@ -2,10 +2,12 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from gateway.app.standing import standing
 from gateway.config import DEFAULT_FILE, Config, find, load, parse, schema, schema_text
 from gateway.config.forms import FORMS
 from gateway.errors import ConfigurationInvalid
@@ -17,7 +19,13 @@ ENVIRON = {
     "AWS_BEARER_TOKEN_BEDROCK": KEY,
     "GEMINI_API_KEY": KEY,
     "OPENAI_API_KEY": KEY,
-    "GROQ_API_KEY": KEY,
+    **dict.fromkeys(
+        (
+            *("AZURE_OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY"),
+            *("OPENROUTER_API_KEY", "TOGETHER_API_KEY", "XAI_API_KEY"),
+        ),
+        KEY,
+    ),
     "PASSWORD": KEY,
     "EMPTY": "",
     "TZ_NAME": "UTC",
@@ -35,23 +43,28 @@ def test_the_default_file_names_every_section_and_setting():
         assert re.search(rf"\b{name}\b", text), name
 
 
-@pytest.mark.parametrize(
-    "name", ["anthropic", "bedrock", "gemini", "openai", "compatible", "stand-in"]
-)
+EXAMPLES = [
+    *("anthropic", "azure", "bedrock", "compatible", "deepseek", "gemini", "groq", "mistral"),
+    *("ollama", "openai", "openrouter", "stand-in", "together", "vllm", "xai"),
+]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_can_be_used(name: str):
     load(ROOT / "configs" / "examples" / f"{name}.yaml", ENVIRON)
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_models_that_an_example_names_have_a_price(name: str):
+    config = load(ROOT / "configs" / "examples" / f"{name}.yaml", ENVIRON)
+    book = standing(config, date(2026, 11, 25)).directory.book
+    targets = [each.model for route in config.models.values() for each in route.targets]
+    assert set(targets) <= set(book.models)
+
+
 def test_every_example_is_tested():
-    names = {path.name for path in (ROOT / "configs" / "examples").iterdir()}
-    assert names == {
-        "anthropic.yaml",
-        "bedrock.yaml",
-        "gemini.yaml",
-        "openai.yaml",
-        "compatible.yaml",
-        "stand-in.yaml",
-    }
+    names = {path.stem for path in (ROOT / "configs" / "examples").iterdir()}
+    assert names == set(EXAMPLES)
 
 
 def test_a_given_file_is_taken_before_the_environments(tmp_path: Path):
