@@ -45,7 +45,8 @@ class Gateway:
     `workers` above 1 is `--workers`; its process is then their supervisor's.
 
     `config` is the content of the configuration file. `listen.host`, `port` and `ops_port` are
-    added: free ports, kept over restarts, so that a client goes on where it was.
+    added: free ports, kept over restarts, so that a client goes on where it was. Providers have no
+    `circuit` unless they say so: here they fail on purpose, one test after another.
     """
 
     program: Sequence[str] = (str(GATEWAY),)
@@ -111,6 +112,11 @@ class Gateway:
         """Write the configuration file anew; a running gateway is not told."""
         listen = {"host": "127.0.0.1", "port": self._port, "ops_port": self._ops_port}
         whole = {**config, "listen": listen | dict(config.get("listen", {}))}
+        if isinstance(config.get("providers"), Mapping):
+            whole["providers"] = {
+                name: {"circuit": None, **one} if isinstance(one, Mapping) else one
+                for name, one in config["providers"].items()
+            }
         # JSON is YAML, and needs no quoting rules.
         self.config_file.write_text(json.dumps(whole, indent=1))
 

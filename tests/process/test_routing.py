@@ -133,6 +133,7 @@ def module_gateway(
     keys = {"key": None, "keys": [WRONG_KEY, PROVIDER_KEY]}
     providers: Mapping[str, dict[str, object]] = {
         "dying": provider(first),
+        "usual": provider(first, circuit={}),
         "a": provider(first),
         "b": provider(second),
         "gone": provider(first, base_url="http://127.0.0.1:1/v1"),
@@ -190,6 +191,14 @@ def test_a_provider_that_dies_is_refused_fast_and_comes_back(town: Town):
     assert len(town.events("circuit_closed", "dying")) == 1
     assert town.call("dying/m", "dying").status_code == 200
     town.check("dying")
+
+
+def test_five_failures_in_a_row_are_enough_unless_told_otherwise(town: Town):
+    town.first.script(status=503)
+    failed(town, "usual/m", "usual", 5)
+    assert town.is_open("usual")
+    assert town.call("usual/m", "usual").status_code == 502
+    assert [one["wait_s"] for one in town.events("circuit_opened", "usual")] == [10.0]
 
 
 def test_an_sdk_that_retries_lands_when_the_provider_is_back(town: Town):
