@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -275,3 +278,41 @@ def test_models_are_listed(claude: anthropic.Anthropic) -> None:
     one = claude.models.retrieve(f"mock/{CLAUDE}")
     assert (one.type, one.display_name, one.max_tokens) == ("model", CLAUDE, 8192)
     assert one in listed
+
+
+LITELLM = """
+import json, sys
+import litellm
+given = json.load(sys.stdin)
+given["stream_options"] = {"include_usage": True}
+whole = litellm.completion(**given, stream=False)
+chunks = list(litellm.completion(**given, stream=True))
+text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
+print(json.dumps([whole.choices[0].message.content, text, whole.usage.completion_tokens]))
+"""
+
+
+def test_litellm_is_a_client_too(gateway: Gateway, scripted: Scripted) -> None:
+    asked = {
+        "model": f"anthropic/mock/{CLAUDE}",
+        "api_base": f"{gateway.url}/anthropic",
+        "api_key": gateway.client_token,
+        "messages": SAID,
+        "max_tokens": 9,
+        "extra_headers": in_run("litellm"),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", LITELLM],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    whole, streamed, tokens = json.loads(ended.stdout.splitlines()[-1])
+    assert (whole, tokens, len(whole.split())) == (streamed, 9, 9)
+    one, other = traces(gateway, 2, run="litellm")
+    assert one["cost_usd"] == other["cost_usd"]
+    assert {one["cost_basis"], other["cost_basis"]} == {"reported"}
