@@ -78,8 +78,9 @@ def run(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sdk(gateway: Gateway, run: str) -> genai.Client:
-    return client_of(f"{gateway.url}/gemini", gateway.client_token, run)
+def sdk(gateway: Gateway, run: str) -> Iterator[genai.Client]:
+    with client_of(f"{gateway.url}/gemini", gateway.client_token, run) as client:
+        yield client
 
 
 def the_trace(gateway: Gateway, run: str, count: int = 1) -> dict[str, Any]:
@@ -148,9 +149,11 @@ def test_the_asynchronous_sdk_hears_the_same(
     scripted.script("m", prompt_tokens=30, tokens=5)
 
     async def ask() -> tuple[str, str]:
-        whole = await sdk.aio.models.generate_content(model="fast", contents=SAID)
-        stream = await sdk.aio.models.generate_content_stream(model="fast", contents=SAID)
-        return whole.text or "", "".join([chunk.text or "" async for chunk in stream])
+        async with sdk.aio as asynchronous:
+            models = asynchronous.models
+            whole = await models.generate_content(model="fast", contents=SAID)
+            stream = await models.generate_content_stream(model="fast", contents=SAID)
+            return whole.text or "", "".join([chunk.text or "" async for chunk in stream])
 
     whole, streamed = asyncio.run(ask())
     assert whole == streamed
