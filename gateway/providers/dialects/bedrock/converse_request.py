@@ -159,11 +159,9 @@ def _check_tools(values: Values) -> Refused | None:
 
 def _check_additional(values: Values) -> Refused | None:
     extra = values.get(ADDITIONAL) or {}
-    unknown = sorted(name for name in extra if name not in _HARMLESS)
-    if unknown:
-        return unbounded(
-            f"{ADDITIONAL}.{unknown[0]}"[:128], "it may set another limit than the one sent"
-        )
+    if not extra.keys() <= _HARMLESS:
+        why = f"of its members only {', '.join(sorted(_HARMLESS))} are known to set no other limit"
+        return unbounded(ADDITIONAL, why)
     for name, known in _INSIDE.items():
         inside = extra.get(name)
         if inside is not None and not (isinstance(inside, dict) and inside.keys() <= known):
