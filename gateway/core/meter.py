@@ -38,7 +38,7 @@ from gateway.core.outcome import (
     TimedOut,
 )
 from gateway.core.pricing import Model, Vocabulary, cost, upper_bound
-from gateway.core.tokens import visible
+from gateway.core.tokens import is_quick, most_cuts, visible
 from gateway.core.traces import Basis
 
 CountTokens = Callable[[str, Vocabulary], int | None]
@@ -53,7 +53,7 @@ def _no_sibling(_: str) -> None:
 
 
 _BLOCK_CHARACTERS: Final = 2048
-"""Counting costs by the text; counting in blocks costs at most one token too many a block."""
+"""Counting costs by the text; counting in parts costs at most one token too many a part."""
 _LEAST_BLOCK: Final = 64
 """So a stream that is split within words is not counted too high, at most a token in fourteen."""
 _MOST_COUNTED: Final = 32_768
@@ -229,12 +229,13 @@ class Meter:
         text = "".join(self._pending)
         vocabulary = self._model.vocabulary
         known = Vocabulary.O200K if vocabulary is Vocabulary.UNKNOWN else vocabulary
-        counted = self._count(text, known) if len(text) <= _MOST_COUNTED else None
+        is_counted = len(text) <= _MOST_COUNTED and is_quick(text)
+        counted = self._count(text, known) if is_counted else None
         if counted is None:
             self._is_counted = False
             counted = len(text) // _LONGEST_TOKEN
         self._counted += counted
-        self._blocks += 1
+        self._blocks += most_cuts(text)
         self._pending.clear()
         self._pending_characters = 0
 

@@ -110,6 +110,9 @@ class Override(RateOverride, frozen=True, kw_only=True):
 
 _TOKENS_PER_MESSAGE: Final = 8
 _TOKENS_PER_TOOL: Final = 16
+_TOKENS_PER_PROMPT: Final = 2
+"""What a text by itself may have more than between the quotes and commas of a list, which can be parts
+of its tokens: a thousand times `, ` are 2,000 tokens apart, and 1,000 as JSON."""
 _OWN_PROMPT: Final = 400
 _OWN_PROMPT_WITH_TOOLS: Final = 2_500
 """Tokens a vendor adds of its own, at most (providers' tool prompts have up to ~2,000)."""
@@ -133,7 +136,7 @@ def input_bound(asked: Asked, model: Model, counted: int | None = None) -> int |
 def _text_tokens(asked: Asked, vocabulary: Vocabulary, counted: int | None) -> int:
     text = text_bound(asked.text_bytes, vocabulary)
     if counted is not None and vocabulary is not Vocabulary.UNKNOWN:
-        text = min(text, -(-counted * 102 // 100))
+        text = min(text, -(-counted * 102 // 100) + _TOKENS_PER_PROMPT * asked.prompts)
     schema = text_bound(asked.schema_bytes, vocabulary) if asked.schema_bytes else 0
     return text + schema + asked.token_ids
 

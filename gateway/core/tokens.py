@@ -23,9 +23,9 @@ class Vocabulary(StrEnum):
     UNKNOWN = "unknown"
 
 
-SLICE_BYTES: Final = 32_768
-"""The most that one call of a tokenizer is given: below 5 ms of any text on a 2020s core."""
-_LONGEST_UTF8: Final = 4
+SLICE_BYTES: Final = 2048
+"""The most that one call of a tokenizer is given: some 2.5 ms of the worst text that there is, a run of
+dashes, for which o200k has tokens of many lengths; 0.1 ms of any other (`docs/pricing.md`)."""
 _SHORTEST_SHOWN_BYTES: Final = 2
 """Bytes of a token, on average, that no natural text or code goes below."""
 
@@ -62,10 +62,38 @@ class Tokenizers:
         return sum(len(encoding.encode_ordinary(part)) for part in slices(text))
 
 
+def is_quick(text: str) -> bool:
+    """Return whether a text of up to 32,768 characters is counted within 5 ms, all at once."""
+    return len(text) <= 2 * SLICE_BYTES or not any(run in text for run in _SLOW)
+
+
+_SLOW: Final = tuple(64 * character for character in "-=*/#_~.+")
+"""What tokenizers are slow for: runs of which their vocabularies have tokens of many lengths."""
+
+
+def most_cuts(text: str) -> int:
+    """Return how many parts `slices` makes of a text, at most."""
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return 1 + size // (SLICE_BYTES - 3)
+
+
 def slices(text: str) -> Iterator[str]:
     """Cut a text into parts of at most `SLICE_BYTES` of UTF-8 each."""
-    step = SLICE_BYTES if text.isascii() else SLICE_BYTES // _LONGEST_UTF8
-    return (text[start : start + step] for start in range(0, len(text), step))
+    if text.isascii():
+        starts = range(0, len(text), SLICE_BYTES)
+        return (text[start : start + SLICE_BYTES] for start in starts)
+    return _cut(text.encode("utf-8", "surrogatepass"))
+
+
+def _cut(written: bytes) -> Iterator[str]:
+    """Cut UTF-8 between characters."""
+    start = 0
+    while start < len(written):
+        end = start + SLICE_BYTES
+        while end < len(written) and written[end] & 0xC0 == 0x80:
+            end -= 1
+        yield written[start:end].decode("utf-8", "surrogatepass")
+        start = end
 
 
 def text_bound(countable_bytes: int, vocabulary: Vocabulary) -> int:

@@ -39,20 +39,19 @@ class TokenCounter:
     async def count_body(self, body: bytes, vocabulary: Vocabulary) -> int | None:
         r"""Return a request's tokens, slice by slice; None where it is too large to be counted.
 
-        `body` is JSON, or several JSON values. What it escapes is counted both ways, since the model
-        reads the text, and the larger counts: an escape and what follows it may be one token
-        (`\brief` of cl100k), where the text has two.
+        `body` is JSON, or several JSON values. What it escapes is counted as the text that the model
+        reads: an escape and what follows it may be one token (`\brief` of cl100k) where the text has
+        two, and five where the text has one (`\u65e5`).
         """
         if vocabulary is Vocabulary.UNKNOWN or len(body) > _MOST_COUNTED_BYTES:
             return None
         self._is_wanted.set()
         await self._is_loaded.wait()
         written = body.decode(errors="replace")
-        counted = await self._count_text(written, vocabulary)
-        if counted is None or "\\" not in written:
-            return counted
-        read = await anyio.to_thread.run_sync(unescaped, written)
-        return max(counted, await self._count_text(read, vocabulary) or 0)
+        read = written
+        if "\\" in written:
+            read = await anyio.to_thread.run_sync(unescaped, written)
+        return await self._count_text(read, vocabulary)
 
     async def _count_text(self, text: str, vocabulary: Vocabulary) -> int | None:
         total = 0

@@ -1,3 +1,4 @@
+import time
 from unicodedata import combining, decomposition, normalize
 
 import pytest
@@ -8,6 +9,8 @@ from gateway.core.tokens import (
     Tokenizers,
     Vocabulary,
     countable_bytes,
+    is_quick,
+    most_cuts,
     slices,
     text_bound,
     visible,
@@ -82,6 +85,7 @@ def test_slices_lose_nothing_and_are_short(text: str, times: int):
     parts = list(slices(text * times))
     assert "".join(parts) == text * times
     assert all(0 < len(part.encode()) <= SLICE_BYTES for part in parts)
+    assert len(parts) <= most_cuts(text * times)
 
 
 def test_nothing_is_counted_before_it_is_loaded():
@@ -140,3 +144,46 @@ def test_a_count_in_slices_with_its_margin_covers_the_whole(
 )
 def test_shown_text_is_estimated_upwards(size: int, counted: int | None, tokens: int):
     assert visible(size, counted) == tokens
+
+
+HOSTILE = {
+    "dashes": "-",
+    "hashes": "#",
+    "equals": "=",
+    "slashes": "/",
+    "one letter": "a",
+    "blanks": " ",
+    "line ends": "\n",
+    "digits": "1",
+    "CJK": "我能吞下玻璃而不伤身体",
+    "combining marks": "a" + "\u0301" * 30,
+    "emoji": "👩‍👩‍👧‍👦",
+    "letters by chance": "qzvkxjwpgbmfycduhtsrlnioae",
+    "base64": "gZ3+/aX0qPk9Lw7EoT2cVbN5mR8yUdHs",
+}
+
+
+@pytest.mark.parametrize("vocabulary", [Vocabulary.O200K, Vocabulary.CL100K])
+def test_no_text_keeps_the_loop_busy_for_much_longer_than_prose(vocabulary: Vocabulary):
+    """A slice of prose takes some 0.1 ms, so that no slice takes 5: measured by the thread's own time."""
+    tokenizers = Tokenizers()
+    tokenizers.load()
+
+    def seconds(unit: str) -> float:
+        part = next(iter(slices(unit * SLICE_BYTES)))
+        times = []
+        for _ in range(5):
+            begun = time.thread_time()
+            tokenizers.count(part, vocabulary)
+            times.append(time.thread_time() - begun)
+        return min(times)
+
+    prose = max(seconds("The quick brown fox jumps over the lazy dog. "), 5e-5)
+    slow = {name: ms for name, unit in HOSTILE.items() if (ms := seconds(unit) / prose) > 100}
+    assert slow == {}
+
+
+@pytest.mark.parametrize(("text", "is_quickly"), [("-" * 4096, True), ("-" * 4097, False)])
+def test_long_runs_are_not_counted_at_once(text: str, *, is_quickly: bool):
+    assert is_quick(text) is is_quickly
+    assert is_quick("The quick brown fox. " * 1500)
