@@ -5,10 +5,14 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import anthropic
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from tests.process.conftest import GatewayFactory
 from tests.process.conversation import HELLO
@@ -18,10 +22,21 @@ from tests.process.observing import running
 from tests.process.standins import Scripted, wait_until
 from tests.process.test_caps import config, told
 
+NOWHERE = "http://127.0.0.1:1"
+"""Nothing listens there."""
+
 
 @pytest.fixture(scope="module")
 def gateway(module_gateway_factory: GatewayFactory, scripted_session: Scripted) -> Gateway:
-    return module_gateway_factory(config(scripted_session))
+    made = config(scripted_session)
+    for dialect in ("anthropic", "gemini"):
+        made["providers"][dialect] = {
+            "dialect": dialect,
+            "base_url": NOWHERE,
+            "key": "k-0123456789",
+        }
+        made["prices"][f"{dialect}/m"] = {"input": "1", "output": "1", "context_tokens": 1000}
+    return module_gateway_factory(made)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +118,27 @@ def test_tokens_are_counted_by_what_the_provider_reports(gateway: Gateway, scrip
         assert 1 <= int(refused.response.headers["retry-after"]) <= 60
         scripted.script(tokens=5, prompt_tokens=5)
         wait_until(lambda: call(client, max_tokens=5) is None, "time brings tokens", every=0.2)
+
+
+def test_every_sdk_raises_its_own_error(gateway: Gateway):
+    """The first call is admitted, though its provider can't be reached; the second is not."""
+    key = token(gateway, requests_per_minute=1)["token"]
+    url = f"{gateway.url}/anthropic"
+    with anthropic.Anthropic(base_url=url, api_key=key, max_retries=0) as claude:
+        ask = partial(claude.messages.create, model="anthropic/m", messages=HELLO, max_tokens=5)
+        with pytest.raises(anthropic.InternalServerError):
+            ask()
+        with pytest.raises(anthropic.RateLimitError) as limited:
+            ask()
+    assert 1 <= int(limited.value.response.headers["retry-after"]) <= 60
+    assert "Too many requests for this key" in limited.value.message
+    options = types.HttpOptions(base_url=f"{gateway.url}/gemini")
+    with (
+        genai.Client(api_key=key, http_options=options) as gemini,
+        pytest.raises(genai.errors.ClientError) as exhausted,
+    ):
+        gemini.models.generate_content(model="gemini/m", contents="hello")
+    assert (exhausted.value.code, exhausted.value.status) == (429, "RESOURCE_EXHAUSTED")
 
 
 def test_input_that_can_never_fit_is_not_tried_again(gateway: Gateway, scripted: Scripted):
