@@ -35,7 +35,7 @@ class FrameDamaged(UpstreamLost):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One frame. `raw` is all of its bytes."""
+    """One frame. `raw` is all of its bytes. `headers` may be another frame's too: read, never changed."""
 
     raw: bytes
     headers: dict[str, Value]
@@ -52,6 +52,7 @@ class EventStreamFraming:
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._known: dict[bytes, dict[str, Value]] = {}
         self._failure: UpstreamLost | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -93,9 +94,27 @@ class EventStreamFraming:
             size = _size(held, at)
             if len(held) - at < size:
                 break
-            frames.append(_frame(bytes(held[at : at + size])))
+            frames.append(self._frame(bytes(held[at : at + size])))
             at += size
         del held[:at]
+
+    def _frame(self, raw: bytes) -> Frame:
+        end = len(raw) - _CRC.size
+        (checksum,) = _CRC.unpack_from(raw, end)
+        if crc32(memoryview(raw)[:end]) != checksum:
+            raise FrameDamaged
+        _, size = _SIZES.unpack_from(raw)
+        payload = _LEAST + size
+        return Frame(raw, self._headers(raw[_LEAST:payload]), raw[payload:end])
+
+    def _headers(self, fields: bytes) -> dict[str, Value]:
+        """Return what headers say. Nearly all frames of a stream have the same: those are known."""
+        found = self._known.get(fields)
+        if found is None:
+            found = _read(fields)
+            if len(self._known) < _MOST_KNOWN and len(fields) < _MOST_KNOWN_BYTES:
+                self._known[fields] = found
+        return found
 
 
 def encode(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -134,17 +153,7 @@ def _size(held: bytearray, at: int) -> int:
     return whole
 
 
-def _frame(raw: bytes) -> Frame:
-    end = len(raw) - _CRC.size
-    (checksum,) = _CRC.unpack_from(raw, end)
-    if crc32(memoryview(raw)[:end]) != checksum:
-        raise FrameDamaged
-    _, size = _SIZES.unpack_from(raw)
-    payload = _LEAST + size
-    return Frame(raw, _headers(raw[_LEAST:payload]), raw[payload:end])
-
-
-def _headers(fields: bytes) -> dict[str, Value]:
+def _read(fields: bytes) -> dict[str, Value]:
     found: dict[str, Value] = {}
     at = 0
     while at < len(fields):
@@ -203,6 +212,8 @@ _SHORT: Final = Struct(">H")
 _LEAST: Final = _SIZES.size + _CRC.size
 """Bytes before a frame's headers: two sizes and their checksum."""
 _TEXT: Final = 7
+_MOST_KNOWN: Final = 16
+_MOST_KNOWN_BYTES: Final = 256
 _UUID_BYTES: Final = 16
 _READERS: Final[Mapping[int, Callable[[bytes, int], tuple[Value, int]]]] = {
     0: lambda _, at: (True, at),

@@ -13,7 +13,6 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
-from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote
@@ -45,16 +44,18 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 def require() -> None:
-    """Let a start go on that can sign.
+    """Let a start go on that can sign, and import what that takes: some tenths of a second, once.
 
     Raises:
         ConfigurationInvalid: botocore is not installed.
     """
-    if find_spec("botocore") is None:
+    try:
+        import botocore.session  # type: ignore[import-untyped]  # noqa: F401, PLC0415  # as the module says
+    except ImportError:
         raise ConfigurationInvalid(
             "Signing for AWS needs botocore, which is not installed; install reasonrank-gateway[bedrock], "
             "or give the provider a Bedrock API key as its key."
-        )
+        ) from None
 
 
 class CredentialChain:
@@ -70,12 +71,12 @@ class CredentialChain:
         Raises:
             UpstreamUnreachable: there are none, or their source did not answer.
         """
-        # Imported here for the reason that the module gives; botocore has no types.
+        # Imported here for the reason that the module gives.
         from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
             BotoCoreError,
             ClientError,
         )
-        from botocore.session import Session  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.session import Session  # noqa: PLC0415
 
         with self._turn:
             try:

@@ -1,8 +1,8 @@
 """AWS's signatures: botocore's own are the truth, and a slow source of credentials keeps nobody else."""
 
+import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -262,8 +262,7 @@ def test_a_source_that_fails_is_a_failure_of_ours(nowhere: Path, monkeypatch: py
 
 
 def test_a_start_without_botocore_is_refused(monkeypatch: pytest.MonkeyPatch):
-    missing: Callable[[str], None] = lambda _: None  # noqa: E731
-    monkeypatch.setattr(signing, "find_spec", missing)
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
     with pytest.raises(ConfigurationInvalid, match=r"install reasonrank-gateway\[bedrock\]"):
         signing.require()
     monkeypatch.undo()
