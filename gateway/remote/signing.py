@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
+from math import inf
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote
@@ -28,9 +29,14 @@ from gateway.providers.adapter import Headers, PreparedRequest, Signing
 from gateway.remote.request import Origin
 
 FRESH_S: Final = 60.0
+USABLE_S: Final = 300.0
+"""How long credentials are used while no others can be had. botocore hands out none that end in less
+than ten minutes, unless their source gives such (botocore 1.44, `RefreshableCredentials`)."""
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SIGNED: Final = b"content-type"
 """Of the request's own headers: the others may be changed on the way."""
+_UNEXPECTED: Final = (OSError, ValueError, LookupError, RuntimeError)
+"""What botocore's sources let through, or raise for credentials that have ended already."""
 _MOST_AT_ONCE: Final = 512 * 1024
 """Bytes of a body whose digest is made on the event loop, in 1 to 2 ms."""
 
@@ -83,7 +89,7 @@ class CredentialChain:
                 session = self._session = self._session or Session()
                 found = session.get_credentials()
                 frozen = None if found is None else found.get_frozen_credentials()
-            except (BotoCoreError, ClientError, OSError, ValueError, LookupError) as error:
+            except (BotoCoreError, ClientError, *_UNEXPECTED) as error:
                 kind = type(error).__name__
                 raise UpstreamUnreachable(f"AWS credentials can't be had: {kind}") from error
         if frozen is None or not frozen.access_key or not frozen.secret_key:
@@ -107,9 +113,11 @@ class Signer:
         self._utc = utc
         self._monotonic = monotonic
         self._turn = anyio.Lock()
+        self._asked = 0
+        self._asked_at: float | None = None
         self._loaded_at: float | None = None
-        self._loads = 0
-        self._found: Credentials | UpstreamUnreachable = UpstreamUnreachable("not asked for yet")
+        self._credentials: Credentials | None = None
+        self._failure = UpstreamUnreachable("no AWS credentials were asked for yet")
 
     async def signed(
         self, request: PreparedRequest, signing: Signing, within_s: float
@@ -121,34 +129,47 @@ class Signer:
         """
         try:
             with anyio.fail_after(within_s):
-                credentials = await self._credentials()
+                await self._renew_if_due()
         except TimeoutError:
             message = f"no AWS credentials were had within {within_s:g} s"
-            raise UpstreamUnreachable(message) from None
+            self._failure = UpstreamUnreachable(message)
+        credentials = self._usable()
         digest = await _digest(request.body)
         added = signature(request, signing, credentials, digest, self._utc())
         return structs.replace(request, headers=[*request.headers, *added])
 
-    async def _credentials(self) -> Credentials:
-        if not self._is_fresh():
-            before = self._loads
-            async with self._turn:
-                if self._loads == before:  # nobody has asked while this one waited
-                    await self._renew()
-        if isinstance(self._found, UpstreamUnreachable):
-            raise UpstreamUnreachable(*self._found.args) from self._found
-        return self._found
+    async def _renew_if_due(self) -> None:
+        """Ask for credentials where it is time to; wait for them only where there are none to use."""
+        if _age(self._asked_at, self._monotonic()) < FRESH_S and self._is_usable():
+            return
+        if self._is_usable() and self._turn.locked():
+            return
+        before = self._asked
+        async with self._turn:
+            if self._asked == before:  # nobody has asked while this one waited
+                await self._renew()
 
     async def _renew(self) -> None:
+        self._asked_at = self._monotonic()
         try:
-            self._found = await to_thread.run_sync(self._load, abandon_on_cancel=True)
-            self._loaded_at = self._monotonic()
+            found = await to_thread.run_sync(self._load, abandon_on_cancel=True)
         except UpstreamUnreachable as failure:
-            self._found, self._loaded_at = failure, None
-        self._loads += 1
+            self._failure = failure
+        else:
+            self._credentials, self._loaded_at = found, self._monotonic()
+        self._asked += 1
 
-    def _is_fresh(self) -> bool:
-        return self._loaded_at is not None and self._monotonic() - self._loaded_at < FRESH_S
+    def _usable(self) -> Credentials:
+        if self._credentials is None or not self._is_usable():
+            raise UpstreamUnreachable(*self._failure.args) from self._failure
+        return self._credentials
+
+    def _is_usable(self) -> bool:
+        return _age(self._loaded_at, self._monotonic()) < USABLE_S
+
+
+def _age(since: float | None, now: float) -> float:
+    return inf if since is None else now - since
 
 
 def signature(

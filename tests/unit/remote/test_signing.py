@@ -215,6 +215,42 @@ async def test_a_source_that_does_not_answer_ends_the_call_in_time_and_not_the_n
     assert "AKID" in await hands.sign()
 
 
+async def test_while_no_others_can_be_had_the_old_ones_are_used_for_some_minutes():
+    source = Source()
+    hands = Hands(source)
+    await hands.sign()
+    source.failure = UpstreamUnreachable("the source is away")
+    hands.now_s = signing.FRESH_S
+    assert "AKID1" in await hands.sign()
+    assert "AKID1" in await hands.sign()
+    assert source.loads == 2, "asked once more, and not by every call"
+    hands.now_s = signing.USABLE_S
+    with pytest.raises(UpstreamUnreachable, match="is away"):
+        await hands.sign()
+    source.failure = None
+    assert "AKID4" in await hands.sign()
+
+
+async def test_a_source_that_hangs_keeps_only_the_caller_who_asks():
+    source = Source()
+    hands = Hands(source)
+    await hands.sign()
+    source.go_on.clear()
+    hands.now_s = signing.FRESH_S
+    signed: list[str] = []
+
+    async def sign() -> None:
+        signed.append(await hands.sign(within_s=0.05))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(sign)
+        await eventually(lambda: source.loads == 2)
+        assert "AKID1" in await hands.sign()
+        assert signed == []
+    assert "AKID1" in signed[0], "and it has the old ones after its time"
+    source.go_on.set()
+
+
 async def test_a_large_body_is_digested_elsewhere_and_signed_alike():
     hands = Hands(Source())
     large = b"y" * (signing._MOST_AT_ONCE + 1)
