@@ -6,6 +6,7 @@ from gateway.core.limits import Limits, Target
 from gateway.core.pricing import Model
 from gateway.core.refusal import Refused
 from gateway.exchange.pacing import Pacing
+from gateway.exchange.ports import Clock
 from gateway.exchange.progress import Progress
 
 
@@ -77,7 +78,7 @@ def enter_any(progress: Progress, limits: Limits, now: float) -> Refused | None:
     return refused
 
 
-def leave(progress: Progress, now: float) -> None:
+def leave(progress: Progress, clock: Clock) -> None:
     """Leave the place of a call that was not sent, if it has one."""
-    if hasattr(progress, "entry"):
-        progress.entry.leave(now)
+    if hasattr(progress, "entry") and not progress.entry.has_left:
+        progress.entry.leave(clock.monotonic())

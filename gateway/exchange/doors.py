@@ -125,7 +125,17 @@ class _Room:
 class Entry:
     """An attempt's place behind a door, until it leaves."""
 
-    __slots__ = ("_breaker", "_has_left", "_number", "_room", "_turns", "advice", "index", "key")
+    __slots__ = (
+        "_breaker",
+        "_number",
+        "_room",
+        "_turns",
+        "advice",
+        "has_left",
+        "index",
+        "is_probe",
+        "key",
+    )
 
     def __init__(self, door: Door, index: int) -> None:
         """Take the place, with the key of this index, where the door has keys at all."""
@@ -134,12 +144,14 @@ class Entry:
         self.index = index
         self.advice: Advice = NO_ADVICE
         """What the provider's error answer says of trying again."""
-        self._breaker = door.breaker
+        self.has_left = False
+        self._breaker = breaker = door.breaker
         self._turns = door.turns
         self._room = door.room
-        self._number = 0 if self._breaker is None else self._breaker.begin()
         self._room.taken += 1
-        self._has_left = False
+        self.is_probe = breaker is not None and not breaker.is_closed
+        """Whether it shows if a provider is back."""
+        self._number = 0 if breaker is None else breaker.begin()
 
     def answered(self) -> Closed | None:
         """Note that the answer has begun, and is no error."""
@@ -151,18 +163,18 @@ class Entry:
 
     def leave(self, now: float, ending: Ending | None = None) -> Sequence[Change]:
         """Give the place back, once; return what the ending changed. None: nothing was sent."""
-        if self._has_left:
+        if self.has_left:
             return ()
-        self._has_left = True
+        self.has_left = True
         self._room.taken -= 1
-        changes: list[Change] = []
+        changed, turns = None, self._turns
         if self._breaker is not None:
             told = Verdict.UNTOLD if ending is None else verdict(ending)
             changed = self._breaker.end(self._number, told, now)
-            changes += () if changed is None else (changed,)
-        if self._turns is not None:
-            changes += self._judged(self._turns, ending, now)
-        return changes
+        if changed is None and turns is None:
+            return ()
+        rested = () if turns is None else self._judged(turns, ending, now)
+        return rested if changed is None else [changed, *rested]
 
     def _judged(self, turns: Rotation, ending: Ending | None, now: float) -> Sequence[Rested]:
         match ending:

@@ -99,9 +99,15 @@ class Pipeline:
         """Serve one call to its end: an answer, a stream or a refusal."""
         progress = self.begin(call, client)
         try:
-            refused = await self._serve(progress)
+            refused = await self.prepare(progress)
+            if refused is None and progress.controls.is_dry_run:
+                refused = await self._answer_dry_run(progress)
+            elif refused is None:
+                refused = await self._held(progress)
+                if refused is None:
+                    await self._sender.send(progress)
         finally:
-            admission.leave(progress, self._clock.monotonic())
+            admission.leave(progress, self._clock)
             if progress.taken is not None:
                 self._pacing.settle(progress.taken)
         if refused is not None:
@@ -160,17 +166,6 @@ class Pipeline:
         except LedgerUnavailable as error:
             return _unavailable(error)
         return refused or await self.estimate(progress)
-
-    async def _serve(self, progress: Progress) -> Refused | None:
-        refused = await self.prepare(progress)
-        if refused is not None:
-            return refused
-        if progress.controls.is_dry_run:
-            return await self._answer_dry_run(progress)
-        refused = await self._held(progress)
-        if refused is None:
-            await self._sender.send(progress)
-        return refused
 
     async def _understood(self, progress: Progress) -> Refused | None:
         for stage in (self._read, self._find, self._admit):

@@ -87,10 +87,6 @@ def _never(ending: Ending) -> bool:
     return False
 
 
-def _unheard(status: int, headers: Headers) -> None:
-    del status, headers
-
-
 class Owned(msgspec.Struct, eq=False, kw_only=True):
     """One attempt of a call under way: who it is, what was held for it, and how it went."""
 
@@ -110,8 +106,10 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     """Whether another model can be tried, so that a failure of this one is not told at once."""
     may_repeat: Callable[[Ending], bool] = _never
     """Whether this model may be tried again after an ending that the client saw nothing of."""
-    heard: Callable[[int, Headers], None] = _unheard
-    """Told of the head of the provider's answer."""
+    when_answered: Callable[[], None] | None = None
+    """Called when an answer begins that is no error."""
+    error_headers: Headers = ()
+    """Of the provider's error answer, if it gave one."""
     withheld: Withheld | None = None
     block: Cuttable | None = None
     reader: StreamReader | None = None
@@ -201,7 +199,6 @@ class Relay:
             response = await self._upstream.open(request, owned.timeouts, owned.meter.sent)
             async with aclosing(response):
                 owned.answered_at = owned.monotonic()
-                owned.heard(response.status, response.headers)
                 return await _pass(owned, response, client)
         except UpstreamFailed as error:
             owned.failure = error if owned.ending is None else None
@@ -229,6 +226,8 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
         return ProviderLost()
     if response.status != 200:
         return await _pass_error(owned, response, client)
+    if owned.when_answered is not None:
+        owned.when_answered()
     is_asked = owned.wanted.asked.stream
     streams = is_asked and _media_type(response.headers) == owned.wanted.stream_type
     owned.meter.answered(streams=streams)
@@ -342,6 +341,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     body = await _read(response, MOST_ERROR_BYTES)
     owned.upstream_ended_at = owned.monotonic()
     status = response.status
+    owned.error_headers = response.headers
     is_ours = status < 400 or status in {401, 402, 403}
     is_json = _media_type(response.headers) in _JSON
     owned.end(ProviderError(status))

@@ -115,7 +115,6 @@ class Sender:
                 progress, owned = following, self._owned(following)
                 await self._attempt(progress, owned)
         finally:
-            progress.entry.leave(self._clock.monotonic())
             self._record(progress, owned)
             if is_stream:
                 self._reporter.stream_closed()
@@ -126,8 +125,7 @@ class Sender:
         finally:
             owned.end(ShutDown())
             self._charge(progress, owned)
-            for change in progress.entry.leave(self._clock.monotonic(), owned.ending):
-                self._tell(progress.model.provider, change)
+            self._leave(progress, owned)
 
     async def _following(self, progress: Progress, owned: Owned) -> Progress | None:
         failed = records.failed(progress, owned)
@@ -157,7 +155,7 @@ class Sender:
     def _owned(self, progress: Progress) -> Owned:
         wanted, model = progress.wanted, progress.model
         adapter = progress.standing.adapters[model.provider]
-        key = progress.entry.key
+        key, is_probe = progress.entry.key, progress.entry.is_probe
         return Owned(
             trace=progress.trace,
             target=progress.target,
@@ -178,14 +176,17 @@ class Sender:
             monotonic=self._clock.monotonic,
             withholds=bool(progress.fallbacks),
             may_repeat=partial(self._fallbacks.may_repeat, progress),
-            heard=partial(self._heard, progress),
+            when_answered=partial(self._when_answered, progress) if is_probe else None,
         )
 
-    def _heard(self, progress: Progress, status: int, headers: Headers) -> None:
-        """Note the head of an answer: a provider that was taken to be down is not, or what it advises."""
-        if status != 200:
-            progress.entry.advice = advice.read(headers, self._clock.now().utc)
-            return
+    def _leave(self, progress: Progress, owned: Owned) -> None:
+        if owned.error_headers:
+            progress.entry.advice = advice.read(owned.error_headers, self._clock.now().utc)
+        for change in progress.entry.leave(self._clock.monotonic(), owned.ending):
+            self._tell(progress.model.provider, change)
+
+    def _when_answered(self, progress: Progress) -> None:
+        """Note that a provider that is being tried answers."""
         change = progress.entry.answered()
         if change is not None:
             self._tell(progress.model.provider, change)

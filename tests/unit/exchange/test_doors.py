@@ -105,13 +105,13 @@ def test_one_that_fails_is_shut_and_says_when_it_is_tried_again():
     assert refused(way, 10.0).retry_after_s == 1
     assert probe.answered() == Closed()
     assert not way.is_shut
-    assert probe.leave(11.0, Completed()) == []
+    assert probe.leave(11.0, Completed()) == ()
 
 
 def test_a_probe_that_leaves_unsent_lets_another_in():
     way = door(circuit=Circuit(2, 10.0))
     failing(way)
-    assert entered(way, 10.0).leave(10.0) == []
+    assert entered(way, 10.0).leave(10.0) == ()
     assert way.is_shut
     assert entered(way, 10.0).leave(10.0, Completed()) == [Closed()]
 
