@@ -59,10 +59,8 @@ _INSIDE: Final[Mapping[str, frozenset[str]]] = {
 BETAS: Final = ("fine-grained-tool-streaming-2025-05-14", "token-efficient-tools-2025-02-19")
 """Betas that change no price and no limit. Others do: longer windows, larger answers, tools."""
 
-_TEXT_BLOCKS: Final = frozenset(
-    {"text", "toolUse", "toolResult", "cachePoint", "reasoningContent", "searchResult"}
-)
-_TEXT_RESULTS: Final = frozenset({"text", "json", "searchResult", "cachePoint"})
+_TEXT_BLOCKS: Final = frozenset({"text", "toolUse", "toolResult", "cachePoint", "reasoningContent"})
+_TEXT_RESULTS: Final = frozenset({"text", "json", "cachePoint"})
 
 
 def read(path: Path, body: Body) -> Wanted | Refused:

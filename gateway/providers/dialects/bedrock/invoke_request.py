@@ -71,6 +71,10 @@ _TEXT_PARTS: Final = frozenset(
 _TEXT_TYPES: Final = ("text", "tool_use", "tool_result", "thinking")
 _CLIENT_TOOL: Final = ("bash_", "text_editor_", "computer_", "memory_")
 """Tools of Anthropic's that the client runs: they cost their tokens alone."""
+# A list, since a value that is looked up in it may be unhashable.
+_OWN_TOOLS: Final = [None, "custom", "function"]
+_DEFINED_TOOL: Final = 64
+"""1,024 tokens: `text_editor` has 700 and `computer` 735 (platform.claude.com, November 2026)."""
 _GUARD: Final = ("amazon-bedrock-guardrailConfig", "amazon-bedrock-guardrailAction")
 _UNBOUNDED: Final[Mapping[str, str]] = {
     **dict.fromkeys(_GUARD, "guardrails are billed apart"),
@@ -126,7 +130,7 @@ def _asked(family: Family, path: Path, body: Body, tier: str | None) -> Asked:
         prompts=max(1, len(values.get("texts") or ())),
         text_bytes=body.text_bytes,
         messages=len(values.get("messages") or values.get("chat_history") or ()),
-        tools=len(_tools(values)),
+        tools=sum(map(_weight, _tools(values))),
         schema_bytes=_schema_bytes(body),
         hides_input=_hides_input(family, values),
         makes_output=family in LIMITS,
@@ -186,6 +190,11 @@ def _check_lists(values: Values) -> Refused | None:
     return None
 
 
+def _weight(tool: Values) -> int:
+    """Return how many tools one counts for: a description of the vendor's own is not in the body."""
+    return 1 if tool.get("type") in _OWN_TOOLS else _DEFINED_TOOL
+
+
 def _check_choices(values: Values) -> Refused | None:
     numbers = (check_number(values, name, MOST_CHOICES) for name in ("num_generations", "n"))
     return next(filter(None, numbers), None)
@@ -199,10 +208,8 @@ def _check_tools(values: Values) -> Refused | None:
 
 def _is_client_tool(tool: Values) -> bool:
     kind = tool.get("type")
-    is_own = kind is None or kind in ["custom", "function"]
-    return "systemTool" not in tool and (
-        is_own or (isinstance(kind, str) and kind.startswith(_CLIENT_TOOL))
-    )
+    is_own = kind in _OWN_TOOLS or (isinstance(kind, str) and kind.startswith(_CLIENT_TOOL))
+    return is_own and "systemTool" not in tool
 
 
 _SHAPES: Final[tuple[Callable[[Values], Refused | None], ...]] = (

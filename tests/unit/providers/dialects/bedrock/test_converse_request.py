@@ -48,7 +48,6 @@ def test_a_schema_of_the_answer_counts_again():
         {"toolResult": {"toolUseId": "1", "content": [{"text": "x"}, {"json": {"a": 1}}]}},
         {"cachePoint": {"type": "default", "ttl": "1h"}},
         {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "abc"}}},
-        {"searchResult": {"source": "s", "title": "t", "content": [{"text": "x"}]}},
     ],
 )
 def test_what_is_all_in_its_bytes_hides_nothing(block: object):
@@ -67,6 +66,7 @@ def test_what_is_all_in_its_bytes_hides_nothing(block: object):
         {"reasoningContent": {"redactedContent": "aGk="}},
         {"reasoningContent": "x"},
         {"citationsContent": {"content": []}},
+        {"searchResult": {"source": "s", "title": "t", "content": [{"text": "x"}]}},
         {"toolResult": {"content": [{"image": {"format": "png"}}]}},
         {"toolResult": {"content": [{"text": "x", "document": {}}]}},
         {"toolResult": {"content": "x"}},
