@@ -61,10 +61,11 @@ class Fallbacks:
         ends_at = _ends_at(failed)
         switches_key = self._has_other_key(failed, owned.ending)
         pause_s = 0.0 if switches_key else self._pause_s(failed, owned)
-        if pause_s is not None and pause_s < ends_at - self._clock.monotonic():
+        now = self._clock.monotonic()
+        if pause_s is not None and pause_s < ends_at - now:
             if pause_s and not await pause(owned, failed.client, self._board, pause_s):
                 return None
-            again = failed.followed(attempt, ends_at, pause_s)
+            again = failed.followed(attempt, ends_at, self._clock.monotonic() - now)
             again.tried = (*failed.tried, failed.entry.index)
             again.repeats += not switches_key
             if await self._is_ready(again):

@@ -191,12 +191,17 @@ async def test_a_pause_that_would_outlast_the_call_is_not_begun():
     assert tried(world) == ["stub"]
 
 
-async def test_after_its_pause_a_call_goes_on():
-    world = again(error(503, (b"retry-after-ms", b"30")))
-    async with world.running():
-        client = await world.call()
+async def test_after_its_pause_a_call_goes_on_and_that_was_no_overhead():
+    answer = error(503, (b"retry-after-ms", b"100"))
+    world = again(answer)
+    client = FakeClient()
+    async with world.running(), anyio.create_task_group() as group:
+        group.start_soon(lambda: world.call(client))
+        await in_the_pause(world, answer)
+        world.clock.advance(0.1)
     assert client.status == 200
     assert tried(world) == ["stub", "stub"]
+    assert (world.trace.latency_ms, world.trace.overhead_ms) == (100.0, 0.0)
 
 
 def pausing(**more: object) -> tuple[World, FakeResponse]:
