@@ -65,7 +65,8 @@ _NEVER_UNASKED: Final = re.compile(
     + r"|amazon\.(?:nova-(?:micro|lite|pro|premier)|titan)|meta\.llama|cohere\."
     + r"|mistral\.(?!magistral)).*"
 )
-"""Models that think only where a request asks for it, or not at all. Of Claude those before 5."""
+"""Models that think only where a request asks for it, or not at all. Of Claude those before 5, which
+thinks unless it is told not to (platform.claude.com, "What's new in Claude Opus 5")."""
 _ARN: Final = re.compile(r"(?:.*/)?(arn:[a-z-]+:[a-z-]+:.*)", re.DOTALL)
 _PLAIN_ARN: Final = re.compile(
     r"arn:[a-z-]+:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/.+"
