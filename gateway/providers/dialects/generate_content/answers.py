@@ -210,7 +210,7 @@ def _is_ambiguous(document: bytes) -> bool:
         account = _ACCOUNTS.decode(document).usage_metadata
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return lenient_json.names_twice(document)
-    return account is not None and lenient_json.names_twice(bytes(account))
+    return lenient_json.names_twice(bytes(account))
 
 
 def _read_slowly(document: bytes) -> Answer | None:
@@ -248,7 +248,7 @@ def _candidate(value: object) -> Candidate:
 class _Accounts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The part of an answer that is an account, as it came."""
 
-    usage_metadata: msgspec.Raw | None = None
+    usage_metadata: msgspec.Raw = lenient_json.ABSENT
 
 
 _ACCOUNT: Final = b'"usageMetadata"'

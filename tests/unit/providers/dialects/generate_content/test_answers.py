@@ -139,6 +139,12 @@ def test_an_account_that_is_not_sound_is_none(written: str):
     assert not any(isinstance(event, Usage) for event in usage_of(written))
 
 
+def test_what_stands_twice_elsewhere_is_no_matter_of_the_account():
+    call = b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"a":1,"a":2}}}]}}],'
+    account = json.dumps(USAGE).encode()
+    assert READ in whole(call + b'"usageMetadata":' + account + b"}")
+
+
 def test_an_arguments_name_may_be_that_of_the_account():
     call = {"name": "f", "args": {"usageMetadata": {"promptTokenCount": 1}}}
     assert READ in whole(said({"functionCall": call}, usageMetadata=USAGE))
