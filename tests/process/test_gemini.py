@@ -482,6 +482,21 @@ def test_media_are_bounded_by_the_window(
     assert Decimal(kept["bound_usd"]) == usd(audio_input=131_072, output=10), "audio may be in it"
 
 
+def test_a_call_can_be_estimated(gateway: Gateway, scripted: Scripted, sdk: genai.Client) -> None:
+    body = BODY | {"generationConfig": {"maxOutputTokens": 10, "candidateCount": 2}}
+    path = "/gemini/v1beta/models/google%2Fm:generateContent"
+    found = gateway.admin("POST", "/estimate", json={"path": path, "body": body}).json()
+    assert (found["model"], found["output_tokens_bound"], found["admitted"]) == (
+        *("google/m", 20),
+        True,
+    )
+    dry = types.HttpOptions(headers={"x-gateway-dry-run": "true"})
+    config = types.GenerateContentConfig(max_output_tokens=10, candidate_count=2, http_options=dry)
+    answer = sdk.models.generate_content(model="google/m", contents=SAID, config=config)
+    assert answer.text is None
+    assert scripted.seen() == []
+
+
 def test_errors_of_the_provider_pass_and_cost_nothing(
     gateway: Gateway, scripted: Scripted, sdk: genai.Client, run: str
 ) -> None:
