@@ -51,5 +51,5 @@ CODINGS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
     "truncated": ("gzip", lambda body: gzip.compress(body)[:-9]),
     "false-label": ("gzip", lambda body: body),
     "unknown": ("rot13", lambda body: body),
-    "bomb": ("gzip", lambda body: gzip.compress(body + b" " * BOMB_BYTES)),
+    "bomb": ("gzip", lambda body: gzip.compress(body + b" " * BOMB_BYTES, 1)),
 }

@@ -188,6 +188,7 @@ class Exchange:
             case "error_event":
                 body = self.dialect.error(500, "server_error", "as the script says")
                 await self._send_frame(self.dialect.error_frame(body, self._events))
+                await self._write(b"]" if self.asked.is_array else b"")
                 await self.connection.write(LAST_CHUNK)
             case "hang":
                 await self.connection.pause(None)

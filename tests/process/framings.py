@@ -62,7 +62,7 @@ def _spread(found: re.Match[bytes]) -> bytes:
 
 
 def _commented(events: Pieces) -> Pieces:
-    return [b": processing\n\n" + b": within\n" + event + b":\n\n" for event in events]
+    return [b": processing\n\n:\n\n: within\n" + event for event in events]
 
 
 def _numbered(events: Pieces) -> Pieces:
@@ -82,7 +82,7 @@ def _without_last_blank_line(events: Pieces) -> Pieces:
 
 
 def _with_blank_lines(events: Pieces) -> Pieces:
-    return [b"\n\n", *(event + b"\n\n" for event in events)]
+    return [b"\n\n" + event for event in events]
 
 
 def _with_unknown_events(events: Pieces) -> Pieces:
