@@ -100,8 +100,8 @@ def hidden_usages() -> Iterator[Trap]:
     """Yield streams whose usage the gateway alone asks for: the client's bytes are as without it."""
     yield Trap("hidden", {}, Same(), OPENAI, is_counted=False)
     for name in (
-        *("crlf", "cr", "mixed", "split-crlf", "no-space", "comments", "ids", "bom", "bytewise"),
-        *("split-characters", "coalesced", "no-last-blank", "unknown-events"),
+        *("crlf", "cr", "split-crlf", "no-space", "bom", "bytewise", "split-characters"),
+        *("coalesced", "no-last-blank", "unknown-events"),
     ):
         yield Trap(f"hidden-{name}", {"framing": name}, Same(), OPENAI, is_counted=False)
     yield Trap("hidden-late", {"usage_after": 0.3}, Same(), OPENAI, is_counted=False)
