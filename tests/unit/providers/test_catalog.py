@@ -7,6 +7,7 @@ from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Adapter
 from gateway.providers.catalog import adapter
 from gateway.providers.hosts.azure import AzureHost
+from gateway.providers.hosts.gemini import GeminiHost
 from gateway.providers.hosts.sandbox import SandboxHost
 
 
@@ -60,6 +61,14 @@ def test_azure_is_spoken_to_by_openais_clients_and_its_own():
     assert not found.host.reports_usage
     assert not found.host.has_tiers
     assert found.host.ceiling_field == "max_completion_tokens"
+
+
+def test_gemini_is_spoken_to_by_its_own_clients():
+    found = adapter(Provider("google"), "gemini", "https://generativelanguage.googleapis.com")
+    assert isinstance(found.host, GeminiHost)
+    assert found.speaks == {"gemini"}
+    assert not found.host.reports_usage
+    assert not found.states_cost
 
 
 def test_openai_behind_another_address_is_still_openai():

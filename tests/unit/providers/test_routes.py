@@ -9,6 +9,7 @@ from gateway.providers.paths import Listing, Metered, Unserved
 from gateway.providers.routes import (
     AZURE,
     AZURE_RESPONSES,
+    GEMINI,
     OPENAI,
     OPENAI_RESPONSES,
     Elsewhere,
@@ -182,3 +183,14 @@ def test_only_the_exact_paths_are_served(path: bytes):
         *(b"/v1/responses", b"/v1/responses/input_tokens"),
     }
     assert path in served or isinstance(route("POST", path, b""), Unserved | Elsewhere)
+
+
+def test_geminis_paths_are_routed_and_no_other_spelling_of_them():
+    found = route("POST", b"/gemini/v1/models/google%2Fm:generateContent", b"key=secret")
+    path = Path(endpoint=Endpoint.GENERATE_CONTENT, model="google/m", version="v1")
+    assert found == Metered(path, GEMINI)
+    assert route("GET", b"/gemini/v1beta/models", b"") == Listing(GEMINI)
+    for raw in (b"/gemini", b"//gemini/v1/models", b"/%67emini/v1/models/m:generateContent"):
+        refused = route("POST", raw, b"")
+        assert isinstance(refused, Unserved)
+        assert (refused.dialect, refused.refused.code) == (GEMINI, Code.ENDPOINT_NOT_METERED)
