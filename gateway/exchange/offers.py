@@ -34,8 +34,8 @@ def offer(
     if not pricing.is_tier_priced(model, asked.tier):
         return Refused(
             Code.PRICE_UNKNOWN,
-            f"No price is known for this service tier of {model.name}. Leave service_tier out, or add "
-            "the tier under prices: in the configuration.",
+            f"No price is known for this service tier, speed or region of {model.name}. Leave it out, or "
+            "add it as a tier under prices: in the configuration.",
             param="service_tier",
         )
     input_tokens = pricing.input_bound(asked, model, counted)
