@@ -335,6 +335,29 @@ def test_a_stream_of_invoke_is_read_by_boto3_and_costs_to_the_nano_dollar(
     assert provider.seen[0].target.endswith("/invoke-with-response-stream")
 
 
+def test_a_count_of_tokens_is_free(gateway: Gateway, sdk: BaseClient, provider: BedrockProvider):
+    provider.answers[CLAUDE] = Answer([b'{"inputTokens":5}'])
+    answer = sdk.count_tokens(modelId=f"signed/{CLAUDE}", input={"converse": {"messages": SAID}})
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    assert (answer["inputTokens"], headers["x-gateway-cost-usd"]) == (5, "0")
+    assert provider.seen[0].target.endswith("/count-tokens")
+
+
+@pytest.mark.parametrize(
+    ("operation", "media_type"), [("converse", None), ("invoke", "text/plain"), ("invoke", "")]
+)
+def test_another_type_of_body_is_refused(
+    gateway: Gateway, provider: BedrockProvider, operation: str, media_type: str | None
+):
+    headers = {"authorization": f"Bearer {gateway.client_token}"}
+    if media_type is not None:
+        headers["content-type"] = media_type
+    url = f"{endpoint(gateway)}/model/signed%2F{CLAUDE.replace(':', '%3A')}/{operation}"
+    answer = httpx.post(url, content=json.dumps(CLAUDE_BODY), headers=headers)
+    assert (answer.status_code, answer.json()["__type"]) == (400, "ValidationException")
+    assert provider.seen == []
+
+
 def refused(call: Callable[..., object], **arguments: object) -> tuple[str, int, str]:
     with pytest.raises(ClientError) as raised:
         call(**arguments)
@@ -414,7 +437,7 @@ def test_a_signature_of_the_client_is_no_token(
 @pytest.mark.parametrize(
     "path",
     [
-        "/model/m/count-tokens",
+        "/model/m/countTokens",
         "/model/m/invoke-with-bidirectional-stream",
         "/async-invoke",
         "/guardrail/g/version/1/apply",

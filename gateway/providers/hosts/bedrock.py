@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
-from gateway.providers.adapter import Headers, PreparedRequest, Signing, Wanted
+from gateway.providers.adapter import Endpoint, Headers, PreparedRequest, Signing, Wanted
 from gateway.providers.places import place
 
 SERVICE: Final = "bedrock"
@@ -20,6 +20,8 @@ SERVICE: Final = "bedrock"
 _REGION: Final = re.compile(
     r"bedrock-runtime(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$"
 )
+_OPERATIONS: Final = {Endpoint.COUNT_TOKENS: "count-tokens"}
+"""What Bedrock calls a call that has another API's name here."""
 _STREAM: Final = b"application/vnd.amazon.eventstream"
 
 
@@ -66,7 +68,8 @@ class BedrockHost:
         ]
         if key is not None and self._signing is None:
             headers.append((b"authorization", b"Bearer " + key.encode()))
-        target = f"{self._place.path}/model/{quote(model, safe='')}/{wanted.endpoint}"
+        operation = _OPERATIONS.get(wanted.endpoint, wanted.endpoint.value)
+        target = f"{self._place.path}/model/{quote(model, safe='')}/{operation}"
         return PreparedRequest(
             method=b"POST",
             scheme=self._place.scheme,

@@ -15,6 +15,7 @@ from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, W
 from gateway.providers.dialects.bedrock import (
     converse_answers,
     converse_request,
+    counting,
     families,
     headers,
     invoke_answers,
@@ -45,6 +46,8 @@ class Bedrock:
                 return converse_request.read(path, found)
             case Endpoint.INVOKE | Endpoint.INVOKE_STREAM:
                 return invoke_request.read(path, found)
+            case Endpoint.COUNT_TOKENS:
+                return counting.read(path, found)
             case _:
                 return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
 
@@ -63,6 +66,8 @@ class Bedrock:
     def whole(self, wanted: Wanted, body: bytes, headers: Headers) -> Sequence[Event]:
         """Return what a complete answer says; nothing where it is not this API's answer at all."""
         asked = wanted.asked
+        if wanted.endpoint is Endpoint.COUNT_TOKENS:
+            return counting.whole(body)
         if wanted.endpoint in {Endpoint.CONVERSE, Endpoint.CONVERSE_STREAM}:
             return converse_answers.whole(body, asked.tier)
         return invoke_answers.whole(body, headers, families.family(asked.model))

@@ -27,7 +27,7 @@ def write(wanted: Wanted, change: Change) -> bytes:
     An operator's name may lead to a model whose body is another's than the one that was read: then
     that model's limit is not known to hold, and nothing of the request is sent.
     """
-    limit = _CONVERSE
+    limit = _NONE if wanted.endpoint is Endpoint.COUNT_TOKENS else _CONVERSE
     if wanted.endpoint in _OWN_BODIES:
         family = families.family(change.model)
         if family is None or family is not families.family(wanted.asked.model):

@@ -12,6 +12,7 @@ CALLS: Final[Mapping[bytes, Endpoint]] = {
     b"converse-stream": Endpoint.CONVERSE_STREAM,
     b"invoke": Endpoint.INVOKE,
     b"invoke-with-response-stream": Endpoint.INVOKE_STREAM,
+    b"count-tokens": Endpoint.COUNT_TOKENS,
 }
 _LISTING: Final = b"foundation-models"
 

@@ -34,6 +34,7 @@ def request(  # noqa: PLR0913  # a request, each part by name
         (Endpoint.CONVERSE_STREAM, b"converse-stream"),
         (Endpoint.INVOKE, b"invoke"),
         (Endpoint.INVOKE_STREAM, b"invoke-with-response-stream"),
+        (Endpoint.COUNT_TOKENS, b"count-tokens"),
     ],
 )
 def test_the_model_is_in_the_path_encoded(endpoint: Endpoint, operation: bytes):

@@ -16,9 +16,10 @@ from gateway.providers.routes import BEDROCK, route
         ("converse-stream", Endpoint.CONVERSE_STREAM),
         ("invoke", Endpoint.INVOKE),
         ("invoke-with-response-stream", Endpoint.INVOKE_STREAM),
+        ("count-tokens", Endpoint.COUNT_TOKENS),
     ],
 )
-def test_the_four_calls_are_metered(operation: str, endpoint: Endpoint):
+def test_the_calls_are_metered(operation: str, endpoint: Endpoint):
     path = f"/bedrock/model/aws%2Fus.anthropic.claude-v1%3A0/{operation}".encode()
     found = route("POST", path, b"")
     assert isinstance(found, Metered)
@@ -60,7 +61,7 @@ def test_an_id_is_decoded_exactly_once(raw: str, name: str):
         "model/m/converse/",
         "model/m/converse/more",
         "model/m/Converse",
-        "model/m/count-tokens",
+        "model/m/countTokens",
         "model/m/async-invoke",
         "model/m/invoke-with-bidirectional-stream",
         "model/a/b/converse",
