@@ -17,7 +17,7 @@ from gateway.core.pricing import PriceBook
 from gateway.errors import ConfigurationInvalid
 from gateway.exchange.progress import Standing
 from gateway.store import prices
-from gateway.store.price_choices import Choice, PriceChoices
+from gateway.store.price_choices import Choice, File
 from gateway.store.price_lists import NotPrices, PriceList
 from gateway.web.pricing import Source
 
@@ -29,6 +29,18 @@ class Chosen(msgspec.Struct, frozen=True):
 
     seq: int
     listed: PriceList | None
+
+
+class Choices(Protocol):
+    """The choice, and the files that can be chosen."""
+
+    async def current(self) -> Choice:
+        """Return what is chosen now. Raises LedgerUnavailable."""
+        ...
+
+    async def content(self, file: File) -> bytes:
+        """Return the bytes of a file. Raises LedgerUnavailable."""
+        ...
 
 
 class Settings(Protocol):
@@ -60,7 +72,7 @@ class Reporter(Protocol):
         ...
 
 
-async def chosen(choices: PriceChoices) -> Chosen:
+async def chosen(choices: Choices) -> Chosen:
     """Return what is chosen now; what can't be read is reported by the first `refresh`."""
     choice = await choices.current()
     try:
@@ -75,7 +87,7 @@ class Repricing:
     def __init__(
         self,
         *,
-        choices: PriceChoices,
+        choices: Choices,
         settings: Settings,
         pipeline: Priced,
         telemetry: Reporter,
@@ -171,7 +183,7 @@ class Repricing:
         return await anyio.to_thread.run_sync(make)
 
 
-async def _listed(choices: PriceChoices, choice: Choice) -> PriceList | None:
+async def _listed(choices: Choices, choice: Choice) -> PriceList | None:
     """Return the list that a choice means; None for the package's. Raises NotPrices.
 
     A file gives way to a package of a later day, unless it was forced.
