@@ -13,10 +13,17 @@ from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import KillScope
 from gateway.core.outcome import Outcome
 from gateway.core.refusal import Code
-from gateway.errors import UpstreamUnreachable
+from gateway.errors import LedgerUnavailable, UpstreamUnreachable
 from gateway.exchange.doors import Door, Terms
 from tests.fakes import FakeClient
-from tests.unit.exchange.test_fallbacks import heard, kill, tried
+from tests.unit.exchange.test_fallbacks import (
+    SECOND,
+    between,
+    heard,
+    kill,
+    tried,
+    waiting_for_the_second_hold,
+)
 from tests.unit.exchange.test_retries import error, is_settled
 from tests.unit.exchange.world import (
     CALLER,
@@ -343,6 +350,27 @@ async def test_an_attempt_that_failed_leaves_its_place_before_the_next_takes_one
         await world.call(model="fast")
     assert tried(world) == ["stub", "stub", "stub", "other"]
     assert is_settled(world)
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_an_attempt_that_can_not_be_held_for_leaves_its_place(*, cancels: bool):
+    world = between(fallbacks=[SECOND])
+    client = FakeClient()
+    async with world.running():
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: world.call(client, model="fast"))
+            await waiting_for_the_second_hold(world)
+            assert not is_settled(world)
+            if cancels:
+                group.cancel_scope.cancel()
+            else:
+                world.ledger.failure = LedgerUnavailable("gone")
+                world.ledger.gate.set()
+                await eventually(lambda: client.is_ended)
+                world.ledger.failure = None
+        world.ledger.gate.set()
+        assert tried(world) == ["stub"]
+        assert is_settled(world)
 
 
 @pytest.mark.parametrize(
