@@ -26,8 +26,8 @@ _ENDS: Final = (b"\n\n", b"\r\n\r\n")
 _EXTRA: Final = frozenset(len(_PLAIN) + len(end) for end in _ENDS)
 _UNFINISHED: Final = "FINISH_REASON_UNSPECIFIED"
 _SPACE: Final = b" \t\r\n"
-_NOTHING: Final = frozenset({b"", b"[DONE]"})
-"""Data that is no chunk: hosts that imitate this API end a stream as OpenAI does."""
+_DONE: Final = b"[DONE]"
+"""No chunk, and nothing that Google sends: hosts that imitate its API may end a stream as OpenAI does."""
 
 
 class Hearing:
@@ -112,7 +112,8 @@ class EventStream:
 
     def _piece(self, frame: Frame) -> Piece:
         document = frame.data if frame.data is not None else _bare(frame.raw)
-        if document.strip(_SPACE) in _NOTHING:
+        said = document.strip(_SPACE)
+        if not said or said == _DONE:
             return Piece(b"", _OPAQUE)
         relay = frame.raw if _is_plain(frame) else _cleaned(document)
         return Piece(relay, self._hearing.events(document))
