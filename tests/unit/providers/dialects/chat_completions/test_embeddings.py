@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.core.refusal import Code, Refused
-from gateway.providers.adapter import Endpoint, Path, Wanted
+from gateway.providers.adapter import Change, Endpoint, Path, Wanted
 from gateway.providers.dialects.chat_completions import ChatCompletions
 
 DIALECT = ChatCompletions("openai")
@@ -74,3 +74,9 @@ def test_the_listing_is_not_read():
     found = DIALECT.read(Path(endpoint=Endpoint.MODELS), b'{"model":"e","messages":[]}')
     assert isinstance(found, Refused)
     assert found.code is Code.ENDPOINT_NOT_METERED
+
+
+def test_embeddings_have_no_tiers_to_name_and_no_output_to_bound():
+    change = Change(model="m", output_tokens=None, reports_usage=True, names_tier=True)
+    written = json.loads(DIALECT.write(wanted(input="a"), change))
+    assert written == {"model": "m", "input": "a"}
