@@ -2,9 +2,8 @@
 
 A bucket is full with what a minute brings, and fills evenly: after a quiet minute all of it may be
 taken at once, and from then on as much as comes in. Over any time that is at most one filling and
-what came in meanwhile. It is what providers' own limits do (Anthropic, "Rate limits": "the token
-bucket algorithm … continuously replenished up to your maximum limit, rather than being reset at
-fixed intervals"), so a client that is polite to them needs nothing new.
+what came in meanwhile. Providers' own limits do the same (Anthropic's API documentation, "Rate limits"),
+so a client that is polite to them needs nothing new.
 
 Replicas share a limit by dividing it, and never ask each other: each has a bucket of its share. A
 share of less than one request would admit none, ever, so a bucket holds at least one; it fills no
@@ -33,7 +32,7 @@ _MOST_BYTES_A_TOKEN: Final = 8
 HIDDEN_TOKENS: Final = 2048
 """Guessed for input that a body refers to, or holds as base64: some images' worth."""
 UNSAID_TOKENS: Final = 256
-"""Guessed for output that a request does not limit: Azure's trace of chats in 2023 has 211 on average."""
+"""Guessed for output that a request does not limit: a few paragraphs, as most answers of chats have."""
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True):

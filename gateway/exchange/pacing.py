@@ -162,10 +162,8 @@ def _followed(bucket: Bucket | None, limit: int | None, at: tuple[int, int, int]
     if limit is None:
         return None
     sharers, now_ns, since_ns = at
+    rate = Rate(limit, sharers)
     if bucket is None:
-        return Bucket(Rate(limit, sharers), now_ns, since_ns)
-    if bucket.rate.per_minute != limit or bucket.rate.sharers != sharers:
-        bucket.turn(Rate(limit, sharers), now_ns)
-    else:
-        bucket.turn(bucket.rate, now_ns)
+        return Bucket(rate, now_ns, since_ns)
+    bucket.turn(rate, now_ns)
     return bucket
