@@ -21,6 +21,7 @@ from gateway.store.notices import (
     KillOff,
     KillOn,
     Notice,
+    PricesChanged,
     ReplicasChanged,
     RunClosed,
     TokensChanged,
@@ -44,6 +45,7 @@ ID = "019a0000-0000-7000-8000-000000000001"
         TokensChanged(),
         RunClosed(RunId(ID)),
         ReplicasChanged(),
+        PricesChanged(),
     ],
 )
 def test_every_notice_survives_its_journey(notice: Notice):
