@@ -278,7 +278,8 @@ TRICKS = [
     *("/v1/chat%2Fcompletions", "/%76%31/chat/completions", "/v1/chat/completions%3Fa"),
     *("/v1/chat%5Ccompletions", "/v1/chat\\completions", "/v1/Chat/Completions"),
     *("/v1/%2e%2e/v1/chat/completions", "/v1/chat/completions%20", "/v1/chat/completions/x"),
-    *("/v1/responses", "/v1/completions/x", "/v1/images/generations", "/v1/audio/speech"),
+    *("/v1/responses/", "/v1/responses/r/cancel", "/v1/responses/compact"),
+    *("/v1/responses/r", "/v1/completions/x", "/v1/images/generations", "/v1/audio/speech"),
     *("/v1/fine_tuning/jobs", "/v1/files", "/v1/batches", "/v1/", "/v1/x"),
 ]
 
@@ -300,7 +301,7 @@ def test_a_path_of_nobody_is_not_found(gateway: Gateway, path: str) -> None:
 
 
 def test_a_target_with_a_host_of_its_own_reaches_nobody_else(gateway: Gateway) -> None:
-    target = "http://127.0.0.1:1/v1/responses"
+    target = "http://127.0.0.1:1/v1/files"
     status, answer = exchanged(gateway, "POST", target, body())
     assert status == 404
     assert json.loads(answer)["error"]["code"] == "endpoint_not_metered"
