@@ -18,6 +18,7 @@ from gateway.core.money import NanoDollars
 from gateway.core.outcome import Completed
 from gateway.core.pricing import Model, Override, PriceBook
 from gateway.core.traces import Basis
+from gateway.providers import catalog
 from gateway.providers.adapter import Dialect, Endpoint, Headers, Path, Wanted
 from gateway.providers.dialects.bedrock import Bedrock
 from gateway.providers.dialects.chat_completions import ChatCompletions
@@ -741,6 +742,38 @@ COMPATIBLE = [
         tokens(200_000, 10, total_tokens=200_010),
         200_000 * 4000 + 10 * 12_000,
     ),
+    # $2 in, $6 out is less than the 0.003 dollars that it says it bills: 30,000,000 ticks
+    chat(
+        "xAI: Grok, a bill above its prices",
+        "xai/grok-4.7",
+        tokens(100, 50, cost_in_usd_ticks=30_000_000),
+        30_000_000 // 10,
+    ),
+    # $2 in, $6 out is more than what it says
+    chat(
+        "xAI: Grok, a bill below its prices",
+        "xai/grok-4.7",
+        tokens(100, 50, cost_in_usd_ticks=1),
+        100 * 2000 + 50 * 6000,
+    ),
+    # its own account is the cost, below its listed price too: 0.000020001 dollars
+    chat(
+        "OpenRouter: what it says that it bills",
+        "openrouter/openai/gpt-4o-mini",
+        tokens(
+            194, 2, cost=0.000020001, is_byok=False, cost_details={"upstream_inference_cost": None}
+        ),
+        20_001,
+    ),
+    # with a key of the operator's own, what that is billed elsewhere too
+    chat(
+        "OpenRouter: a fee, and another's bill",
+        "openrouter/openai/gpt-4o-mini",
+        tokens(
+            194, 2, cost=0.0000015, is_byok=True, cost_details={"upstream_inference_cost": 0.00003}
+        ),
+        1_500 + 30_000,
+    ),
     # $1 in, $1.25 written, $0.10 read, $5 out; for an hour, if nobody says: $2
     chat(
         "OpenRouter: a Claude, without its cost",
@@ -793,7 +826,10 @@ def metered(model: Model, wanted: Wanted, book: PriceBook) -> Meter:
         return book.models.get(ModelName(f"{model.provider}/{name}"))
 
     bound = Bound(10**6, 10**6, NanoDollars(10**15))
-    meter = Meter(model, wanted.asked, bound, lambda *_: None, sibling)
+    host = catalog.adapter(model.provider, "openai", PLACES[model.provider])
+    meter = Meter(
+        model, wanted.asked, bound, lambda *_: None, sibling, believes_bill=host.states_cost
+    )
     meter.sent()
     meter.answered(streams=False)
     return meter
