@@ -116,12 +116,16 @@ def test_jobs_can_be_done_by_several_workers(settings: dict[str, Any]) -> None:
     try:
         gateway.spawn()
         wait_until(lambda: has_started(gateway), "they do jobs", seconds=30, every=0.05)
-        ready = httpx.get(f"{gateway.ops_url}/readyz")
-        assert (ready.status_code, ready.text) == (200, "ready: 2 of 2 workers\n")
+        wait_until(lambda: are_ready(gateway, 2), "both are ready", seconds=30, every=0.05)
         assert not (gateway.state / "admin.json").exists(), "commands can't ask it"
         assert gateway.stop() == 0
     finally:
         gateway.remove()
+
+
+def are_ready(gateway: Gateway, count: int) -> bool:
+    ready = httpx.get(f"{gateway.ops_url}/readyz")
+    return (ready.status_code, ready.text) == (200, f"ready: {count} of {count} workers\n")
 
 
 def test_an_embedded_database_takes_no_half_of_a_gateway() -> None:
