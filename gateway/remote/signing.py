@@ -139,10 +139,8 @@ class Signer:
         return structs.replace(request, headers=[*request.headers, *added])
 
     async def _renew_if_due(self) -> None:
-        """Ask for credentials where it is time to; wait for them only where there are none to use."""
+        """Ask for credentials where it is time to. Only who asks waits, unless there are none to use."""
         if _age(self._asked_at, self._monotonic()) < FRESH_S and self._is_usable():
-            return
-        if self._is_usable() and self._turn.locked():
             return
         before = self._asked
         async with self._turn:

@@ -1,10 +1,13 @@
 """AWS's signatures: botocore's own are the truth, and a slow source of credentials keeps nobody else."""
 
+import json
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -284,6 +287,50 @@ def test_credentials_of_a_profile_are_found(nowhere: Path, monkeypatch: pytest.M
     (nowhere / "credentials").write_text(said)
     monkeypatch.setenv("AWS_PROFILE", "team")
     assert CredentialChain().load() == Credentials("AKIDFILE", Secret("s"))
+
+
+@pytest.fixture
+def container() -> Iterator[tuple[str, list[str]]]:
+    """The URL of a container's credentials, each good for minutes alone, and the keys it gave."""
+    given_: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given_.append(f"ASIA{len(given_)}")
+            ends_at = datetime.now(UTC) + timedelta(minutes=5)  # noqa: TID251  # botocore has a clock
+            said = {
+                "AccessKeyId": given_[-1],
+                "SecretAccessKey": "s",
+                "Token": f"token of {given_[-1]}",
+                "Expiration": ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/credentials", given_
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_credentials_that_end_are_renewed(
+    nowhere: Path, container: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    url, given_ = container
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+    chain = CredentialChain()
+    first, second = chain.load(), chain.load()
+    assert first == Credentials(
+        first.access_key, Secret("s"), Secret(f"token of {first.access_key}")
+    )
+    assert (first.access_key, second.access_key) == tuple(given_[-2:])
 
 
 def test_where_there_are_none_it_says_so(nowhere: Path):
