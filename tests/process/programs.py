@@ -6,6 +6,7 @@ A script is given JSON as `given` and answers once, an object, with `answer(valu
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ const answer = (value) => process.stdout.write(JSON.stringify(value));
 """
 
 
+FORCED = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
 class ScriptFailed(Exception):
     """The script ended with an error; the message is what it wrote to standard error."""
 
@@ -36,6 +40,14 @@ class ScriptFailed(Exception):
 def run_sdk2(script: str, given: object, *, seconds: float = 60.0) -> dict[str, Any]:
     """Run Python source with the openai SDK 2.x (`import openai`) and return what it answers."""
     return _answer_of([str(SDK2_PYTHON), "-c", PYTHON_PRELUDE + script], given, seconds)
+
+
+def run_python(script: str, given: object, *, seconds: float = 120.0) -> dict[str, Any]:
+    """Run Python source with what the tests have, in a process of its own, likewise.
+
+    For packages that change the process that imports them. litellm is kept from looking up prices.
+    """
+    return _answer_of([sys.executable, "-c", PYTHON_PRELUDE + script], given, seconds)
 
 
 def run_node(script: str, given: object, *, seconds: float = 60.0) -> dict[str, Any]:
@@ -52,7 +64,7 @@ def _answer_of(command: list[str], given: object, seconds: float) -> dict[str, A
         capture_output=True,
         text=True,
         timeout=seconds,
-        env={**os.environ, "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""},
+        env={**os.environ, **FORCED},
         check=False,
     )
     if ended.returncode != 0:
