@@ -212,7 +212,8 @@ answer(told);
 @pytest.mark.parametrize(
     ("name", "ask"),
     [
-        ("responses", lambda c: c.responses.create(model=MODEL, input="hi")),
+        ("stored responses", lambda c: c.responses.retrieve("resp_1")),
+        ("compaction", lambda c: c.responses.compact(model=MODEL, input="hi")),
         ("images", lambda c: c.images.generate(model="gpt-image-1", prompt="a cat")),
         ("speech", lambda c: c.audio.speech.create(model="tts-1", voice="alloy", input="hi")),
         ("files", lambda c: c.files.list()),

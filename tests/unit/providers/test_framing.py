@@ -89,6 +89,26 @@ def test_ids_and_retries_are_kept_in_the_bytes_and_the_event_is_named():
     assert frames([raw]) == [Frame(raw, b"a", b"error")]
 
 
+NAMED = st.lists(
+    st.sampled_from(
+        [b"event: e", b"event:f", b"event: ", b"data: a", b"data:  b", b"data", b": c", b"id: 1"]
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(st.lists(NAMED, max_size=4))
+def test_events_mean_the_same_whatever_their_line_ends_are(events: list[list[bytes]]):
+    """LF alone has ways of its own, for the events that are usual."""
+
+    def said(end: bytes) -> list[tuple[bytes | None, bytes | None]]:
+        whole = b"".join(end.join(lines) + end * 2 for lines in events)
+        return [(frame.data, frame.event) for frame in frames([whole])]
+
+    assert said(b"\n") == said(b"\r\n")
+
+
 def test_a_byte_order_mark_is_taken_off_the_first_line_only():
     mark = b"\xef\xbb\xbf"
     assert payloads(mark + b"data: a\n\n" + mark + b"data: b\n\n") == [b"a", None]

@@ -113,7 +113,7 @@ class ResponseStream:
         else:
             produced = said.delta or ""
             if produced:
-                self._told |= {_key(kind.removesuffix(_DELTA), said), (said.output_index,)}
+                self._tell(_key(kind.removesuffix(_DELTA), said), said)
         return [Delta(produced)] if produced else []
 
     def _repeated(self, kind: str, said: Said) -> str:
@@ -124,8 +124,13 @@ class ResponseStream:
             return ""
         produced = answers.item_text(said.item) if said.item is not None else said.repeated
         if produced:
-            self._told |= {key, (said.output_index,)}
+            self._tell(key, said)
         return produced
+
+    def _tell(self, key: tuple[object, ...], said: Said) -> None:
+        """Note that the text of a part was told, and so some of its item's."""
+        if key not in self._told:
+            self._told |= {key, (said.output_index,)}
 
     def _begun(self, said: Said) -> tuple[Event, ...]:
         """Return who serves the call, once, where an event says so before the end."""
