@@ -33,7 +33,7 @@ class AzureHost:
         self.has_tiers = quirks.has_tiers
         self.ceiling_field = quirks.ceiling_field
         self._place = place(provider, base_url)
-        if _API in self._place.path:
+        if "openai" in self._place.path.split("/"):
             raise ConfigurationInvalid(
                 f"The base URL of provider {provider} goes on after its resource; "
                 "write it as https://NAME.openai.azure.com, without /openai."
