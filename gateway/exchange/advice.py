@@ -4,9 +4,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
+from typing import Final
 
 from gateway.core.retrying import Advice
 from gateway.providers.adapter import Headers
+
+_MOST_WAIT_S: Final = 60
+_SDK_RETRIES: Final = 2
+"""OpenAI's and Anthropic's, unless they are told otherwise."""
+_SHOULD_RETRY: Final = b"x-should-retry"
+_RETRY_AFTER: Final = frozenset({b"retry-after", b"retry-after-ms"})
 
 
 def read(headers: Headers, now: datetime) -> Advice:
@@ -16,7 +23,35 @@ def read(headers: Headers, now: datetime) -> Advice:
     exacter. `x-should-retry` is what OpenAI's and Anthropic's own SDKs heed before all else.
     """
     found = {name: value.decode("latin-1").strip() for name, value in headers}
-    return Advice(_retry_after_s(found, now), found.get(b"x-should-retry") == "false")
+    return Advice(_retry_after_s(found, now), found.get(_SHOULD_RETRY) == "false")
+
+
+def capped(headers: Headers) -> Headers:
+    """Return headers that ask for no more than a minute's patience, or for none.
+
+    Anthropic's SDK waits as long as it is told (2.13, `_base_client.py`), a month if need be. What its
+    two waits can't outlast is not worth the first, so it is told not to retry. A date is taken as
+    from the answer's own one; where that is missing, it is too far off for all one knows.
+    """
+    found = {name: value.decode("latin-1").strip() for name, value in headers}
+    if _RETRY_AFTER.isdisjoint(found):
+        return headers
+    wait_s = _retry_after_s(found, _date(found))
+    if wait_s is None or wait_s <= _MOST_WAIT_S:
+        return headers
+    others = [(name, value) for name, value in headers if name not in _RETRY_AFTER]
+    if wait_s > _SDK_RETRIES * _MOST_WAIT_S and _SHOULD_RETRY not in found:
+        others.append((_SHOULD_RETRY, b"false"))
+    return [*others, (b"retry-after", b"%d" % _MOST_WAIT_S)]
+
+
+def _date(found: Mapping[bytes, str]) -> datetime:
+    """Return when the answer was made; the beginning of time where it does not say."""
+    try:
+        at = parsedate_to_datetime(found.get(b"date", ""))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _retry_after_s(found: Mapping[bytes, str], now: datetime) -> float | None:

@@ -33,7 +33,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.refusal import Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
-from gateway.exchange import news
+from gateway.exchange import advice, news
 from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
 from gateway.exchange.switchboard import Running, Switchboard
@@ -349,7 +349,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
         answer = owned.dialect.refusal(_provider_error(owned, status))
         error = Withheld(answer.status, answer.headers, answer.body)
     else:
-        error = Withheld(status, _kept(response.headers), body)
+        error = Withheld(status, _kept(advice.capped(response.headers)), body)
     if owned.may_fall_back:
         owned.withheld = error
     else:
