@@ -1,6 +1,7 @@
 """boto3 through the gateway to Bedrock: a provider of ours that checks signatures, and aimock."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -538,6 +539,58 @@ def test_an_exception_of_the_provider_passes_and_ends_the_call(
         list(stream)
     assert raised.value.response["Error"]["Code"] == "throttlingException"
     assert trace(gateway, "exception")["outcome"] == "provider_error"
+
+
+@pytest.mark.parametrize("body", [b'{"message":"Try again later."}', WHOLE], ids=["error", "whole"])
+def test_a_stream_that_is_answered_in_one_piece_is_an_error_and_no_empty_answer(
+    gateway: Gateway, certificates: Path, provider: BedrockProvider, body: bytes
+):
+    provider.answers[CLAUDE] = Answer([body])
+    run = f"one-piece-{len(body)}"
+    sdk = client(gateway, certificates, x_gateway_run=run)
+    code, status, _ = refused(sdk.converse_stream, modelId=f"keyed/{CLAUDE}", messages=SAID)
+    assert (code, status) == ("ModelErrorException", 502)
+    ended = trace(gateway, run)
+    least = float(COST) if body is WHOLE else 0.0  # it was billed, if to no avail
+    assert least <= float(ended["cost_usd"]) <= (float(ended["bound_usd"]) if least else 0.0)
+
+
+def test_a_compressed_stream_is_passed_on_plain(
+    gateway: Gateway, sdk: BaseClient, provider: BedrockProvider
+):
+    packed = gzip.compress(b"".join(STREAM))
+    provider.answers[CLAUDE] = Answer(
+        [packed[:50], packed[50:]], media_type=EVENTS, headers={"content-encoding": "gzip"}
+    )
+    streamed = post(gateway, "converse-stream", f"signed/{CLAUDE}", {"messages": SAID})
+    assert streamed.content == b"".join(STREAM)
+    assert "content-encoding" not in streamed.headers
+
+
+def test_a_stream_without_its_account_is_complete_and_charged_for_what_it_showed(
+    gateway: Gateway, certificates: Path, provider: BedrockProvider
+):
+    provider.answers[CLAUDE] = Answer(STREAM[:-1], media_type=EVENTS)
+    sdk = client(gateway, certificates, x_gateway_run="no-account")
+    stream = sdk.converse_stream(modelId=f"keyed/{CLAUDE}", messages=SAID)["stream"]
+    with closing(stream):
+        assert text(stream) == "Hello, you. \u2713"
+    ended = trace(gateway, "no-account")
+    assert (ended["outcome"], ended["cost_basis"]) == ("completed", "metered")
+    assert 0 < float(ended["cost_usd"]) <= float(ended["bound_usd"])
+
+
+def test_a_client_that_leaves_ends_the_providers_stream_too(
+    gateway: Gateway, certificates: Path, provider: BedrockProvider
+):
+    provider.answers[CLAUDE] = Answer([*BEGUN, HOLD, *STREAM[2:]], media_type=EVENTS)
+    sdk = client(gateway, certificates, x_gateway_run="left")
+    stream = sdk.converse_stream(modelId=f"signed/{CLAUDE}", messages=SAID)["stream"]
+    assert "messageStart" in next(iter(stream))
+    stream.close()
+    wait_until(lambda: provider.seen[0].is_gone, "the provider sees that its caller left")
+    ended = trace(gateway, "left")
+    assert (ended["outcome"], ended["cost_basis"]) == ("client_gone", "metered")
 
 
 def test_without_credentials_nothing_is_sent_and_nothing_charged(
