@@ -23,6 +23,7 @@ RATES: Final = {
     "WRITE": "cache_write_usd",
     "WRITE 1H": "cache_write_1h_usd",
     "AUDIO IN": "audio_input_usd",
+    "CACHED AUDIO": "cached_audio_input_usd",
     "OUTPUT": "output_usd",
     "AUDIO OUT": "audio_output_usd",
     "IMAGE OUT": "image_output_usd",

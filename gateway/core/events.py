@@ -18,6 +18,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The provider's own account of the call so far. Cumulative: a later one replaces this one.
 
     All are token counts ≥ 0. `reasoning` is a part of `output`; the others are disjoint.
+    `cached_audio` is what is known to be audio of what was read from a cache, `cached` the rest.
     `cache_write` is what was written for an hour, or for a time that nobody tells. `image_output` is
     None where images are not told apart from the text in `output`.
     `certain` is false where the numbers contradict each other and were read at their dearest.
@@ -28,6 +29,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     input: int
     output: int
     cached: int = 0
+    cached_audio: int = 0
     cache_write: int = 0
     audio_input: int = 0
     cache_write_5m: int = 0
@@ -39,6 +41,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     billed_nusd: int | None = None
 
     @property
+    def read(self) -> int:
+        """All that was read from a cache."""
+        return self.cached + self.cached_audio
+
+    @property
     def written(self) -> int:
         """All that was written to a cache."""
         return self.cache_write + self.cache_write_5m
@@ -46,7 +53,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def heard(self) -> int:
         """All of the input, cached or not."""
-        return self.input + self.cached + self.written + self.audio_input
+        return self.input + self.read + self.written + self.audio_input
 
     @property
     def spoken(self) -> int:

@@ -279,7 +279,7 @@ class Meter:
             amount=amount,
             basis=Basis.METERED,
             input_tokens=heard.heard,
-            cached_tokens=heard.cached,
+            cached_tokens=heard.read,
             cache_write_tokens=heard.written,
             output_tokens=shown,
         )
@@ -318,7 +318,7 @@ class Meter:
             amount=self._dearest(usage),
             basis=Basis.REPORTED,
             input_tokens=usage.heard,
-            cached_tokens=usage.cached,
+            cached_tokens=usage.read,
             cache_write_tokens=usage.written,
             output_tokens=usage.spoken,
             reasoning_tokens=usage.reasoning,
@@ -336,6 +336,7 @@ def _merged(old: Usage, new: Usage) -> Usage:
     return Usage(
         input=heard.input,
         cached=heard.cached,
+        cached_audio=heard.cached_audio,
         cache_write=heard.cache_write,
         cache_write_5m=heard.cache_write_5m,
         audio_input=heard.audio_input,

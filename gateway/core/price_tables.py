@@ -147,6 +147,7 @@ def _rates(known: Partial) -> Rates:
         "cache_write": write,
         "cache_write_1h": write,
         "audio_input": text,
+        "cached_audio_input": known.get("audio_input", known.get("cached_input", text)),
         "audio_output": output,
         "image_output": output,
     }

@@ -31,6 +31,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     audio_input: NanoDollarsPerMillion
     audio_output: NanoDollarsPerMillion
     image_output: NanoDollarsPerMillion
+    cached_audio_input: NanoDollarsPerMillion = NanoDollarsPerMillion(0)
     per_request: NanoDollars = ZERO
 
 
@@ -224,7 +225,7 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
     if not usage.certain:
         return charge(
             (
-                (input_tokens, _dearest_input(rates, with_audio=usage.audio_input > 0)),
+                (input_tokens, _dearest_input(rates, with_audio=_has_audio(usage))),
                 (usage.spoken, _dearest_output(rates, with_audio=usage.audio_output > 0)),
             ),
             flat=rates.per_request + usage.fees_nusd,
@@ -233,6 +234,7 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
         (
             (usage.input, rates.input),
             (usage.cached, rates.cached_input),
+            (usage.cached_audio, max(rates.cached_input, rates.cached_audio_input)),
             (usage.cache_write, _dearest_write(rates)),
             (usage.cache_write_5m, rates.cache_write),
             (usage.audio_input, rates.audio_input),
@@ -242,6 +244,10 @@ def _charged(rates: Rates, usage: Usage, input_tokens: int) -> NanoDollars:
         ),
         flat=rates.per_request + usage.fees_nusd,
     )
+
+
+def _has_audio(usage: Usage) -> bool:
+    return usage.audio_input + usage.cached_audio > 0
 
 
 def _text_output(rates: Rates, usage: Usage) -> NanoDollarsPerMillion:
@@ -256,7 +262,7 @@ def _dearest_write(rates: Rates) -> NanoDollarsPerMillion:
 
 def _dearest_input(rates: Rates, *, with_audio: bool) -> NanoDollarsPerMillion:
     text = max(rates.input, rates.cached_input, _dearest_write(rates))
-    return max(text, rates.audio_input) if with_audio else text
+    return max(text, rates.audio_input, rates.cached_audio_input) if with_audio else text
 
 
 def _dearest_output(rates: Rates, *, with_audio: bool) -> NanoDollarsPerMillion:

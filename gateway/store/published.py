@@ -233,7 +233,7 @@ _FIELDS: Final = {
     "input_image_mtok": "input",
     "input_video_mtok": "input",
     "cache_read_mtok": "cached_input",
-    "cache_audio_read_mtok": "cached_input",
+    "cache_audio_read_mtok": "cached_audio_input",
     "cache_image_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write",
     "cache_write_5m_mtok": "cache_write",

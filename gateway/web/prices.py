@@ -50,6 +50,7 @@ class PriceRates(msgspec.Struct, frozen=True, kw_only=True):
     cache_write: str
     cache_write_1h: str
     audio_input: str
+    cached_audio_input: str
     output: str
     audio_output: str
     image_output: str

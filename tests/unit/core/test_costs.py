@@ -551,6 +551,41 @@ GOOGLE = [
             {"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}], "role": "user"}
         ],
     ),
+    # text $0.30 and $0.03 from a cache, audio $1 and $0.10, $2.50 out
+    gemini(
+        "Gemini 2.5 Flash, a cache of text and of audio",
+        "google/gemini-2.5-flash",
+        {
+            "promptTokenCount": 5000,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 3000},
+                {"modality": "AUDIO", "tokenCount": 2000},
+            ],
+            "cachedContentTokenCount": 4000,
+            "cacheTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 2500},
+                {"modality": "AUDIO", "tokenCount": 1500},
+            ],
+            "candidatesTokenCount": 40,
+            "totalTokenCount": 5040,
+        },
+        500 * 300 + 2500 * 30 + 500 * 1000 + 1500 * 100 + 40 * 2500,
+        contents=[
+            {"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}], "role": "user"}
+        ],
+    ),
+    # $0.30 in, $0.03 from a cache: a prompt of text alone has cached text alone
+    gemini(
+        "Gemini 2.5 Flash, a cache that was not asked for",
+        "google/gemini-2.5-flash",
+        {
+            "promptTokenCount": 3000,
+            "cachedContentTokenCount": 2048,
+            "candidatesTokenCount": 10,
+            "totalTokenCount": 3010,
+        },
+        952 * 300 + 2048 * 30 + 10 * 2500,
+    ),
     # $0.50 in; text and thoughts $3, images $60 out
     gemini(
         "Gemini 3.1 Flash Image",

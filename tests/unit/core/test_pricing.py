@@ -91,13 +91,14 @@ def test_no_usage_within_the_tokens_costs_more_than_the_bound(
 
 @st.composite
 def usages(draw: st.DrawFn, asked: Asked, input_tokens: int, output_tokens: int) -> Usage:
-    spread = draw(st.lists(st.integers(0, input_tokens), min_size=4, max_size=4).map(sorted))
+    spread = draw(st.lists(st.integers(0, input_tokens), min_size=5, max_size=5).map(sorted))
     audio_output = draw(st.integers(0, output_tokens)) if asked.audio_output else 0
     return Usage(
         input=spread[0],
         cached=spread[1] - spread[0],
         cache_write=spread[2] - spread[1],
         audio_input=spread[3] - spread[2] if asked.hides_input else 0,
+        cached_audio=spread[4] - spread[3] if asked.hides_input else 0,
         output=draw(st.integers(0, output_tokens - audio_output)),
         audio_output=audio_output,
         certain=draw(st.booleans()),
@@ -311,6 +312,7 @@ DISTINCT = rates(
     cache_write=4 * MARK,
     cache_write_1h=4 * MARK,
     audio_input=700 * MARK,
+    cached_audio_input=80 * MARK,
     audio_output=9000 * MARK,
     image_output=50 * MARK,
     per_request=100_000,
@@ -326,6 +328,7 @@ DISTINCT = rates(
         (Usage(input=2, output=3, cached=5), 100_000 + 6 + 5 + 150),
         (Usage(input=2, output=3, cache_write=5), 100_000 + 6 + 20 + 150),
         (Usage(input=2, output=3, audio_input=5), 100_000 + 6 + 3500 + 150),
+        (Usage(input=2, output=3, cached_audio=5), 100_000 + 6 + 400 + 150),
         (Usage(input=2, output=3, audio_output=5), 100_000 + 6 + 150 + 45_000),
         (Usage(input=2, output=3, cached=5, certain=False), 100_000 + 7 * 4 + 150),
         (

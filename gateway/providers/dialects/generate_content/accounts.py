@@ -70,6 +70,7 @@ def _account(counts: _Counts, heard: Usage, spoken: Usage) -> Usage:
     return Usage(
         input=heard.input,
         cached=heard.cached,
+        cached_audio=heard.cached_audio,
         audio_input=heard.audio_input,
         output=spoken.output,
         audio_output=spoken.audio_output,
@@ -95,8 +96,13 @@ def _heard(values: Values, counts: _Counts, asked: Asked) -> Usage:
         audio = whole if audio or asked.hides_input else 0
         return Usage(input=whole - audio, output=0, audio_input=audio, certain=False)
     audio = min(audio, whole - counts.cached)
+    heard = min(counts.cached, max(cached.audio, min(prompt.audio, cached.audio + cached.unsaid)))
     return Usage(
-        input=whole - counts.cached - audio, output=0, cached=counts.cached, audio_input=audio
+        input=whole - counts.cached - audio,
+        output=0,
+        cached=counts.cached - heard,
+        cached_audio=heard,
+        audio_input=audio,
     )
 
 

@@ -69,7 +69,8 @@ def test_audio_that_was_heard_has_its_own_line():
         "cachedContentTokenCount": 30,
         "cacheTokensDetails": details(AUDIO=20, TEXT=10),
     }
-    assert read(cached, MEDIA) == Usage(input=30, cached=30, audio_input=40, output=20)
+    apart = Usage(input=30, cached=10, cached_audio=20, audio_input=40, output=20)
+    assert read(cached, MEDIA) == apart
     tools = values | {
         "toolUsePromptTokenCount": 5,
         "toolUsePromptTokensDetails": details(AUDIO=5),
@@ -78,9 +79,12 @@ def test_audio_that_was_heard_has_its_own_line():
     assert read(tools, MEDIA) == Usage(input=40, audio_input=65, output=20)
 
 
-def test_cached_audio_that_is_not_told_apart_is_taken_for_text():
+def test_what_is_cached_and_not_told_apart_is_audio_as_far_as_there_is_any():
     values = usage(promptTokensDetails=details(TEXT=40, AUDIO=60), cachedContentTokenCount=50)
-    assert read(values, MEDIA) == Usage(input=0, cached=50, audio_input=50, output=20)
+    assert read(values, MEDIA) == Usage(input=0, cached_audio=50, audio_input=50, output=20)
+    text = usage(promptTokensDetails=details(TEXT=90, AUDIO=10), cachedContentTokenCount=50)
+    heard = Usage(input=40, cached=40, cached_audio=10, audio_input=10, output=20)
+    assert read(text, MEDIA) == heard
 
 
 def test_images_that_are_read_are_input():
