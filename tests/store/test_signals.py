@@ -15,6 +15,7 @@ from gateway.exchange.switchboard import Running, Switchboard
 from gateway.jobs.signals import Signals
 from gateway.store.database import Database
 from gateway.store.limits import LimitStore
+from gateway.store.price_choices import PriceChoices
 from gateway.store.replicas import ReplicaStore, Role
 from gateway.store.runs import RunDefaults, RunStore
 from tests.fakes import FakeClock, FakeLedger, FakeWitness
@@ -138,6 +139,13 @@ async def test_a_run_that_another_replica_closed_is_closed_here(database: Databa
         with anyio.fail_after(10):
             while not await is_closed():
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_another_list_of_prices_is_heard_of_at_once(database: Database):
+    async with Here(database).following() as here:
+        seen = here.prices.refreshed
+        await PriceChoices(database).activate(None, SOMEONE)
+        await eventually(lambda: here.prices.refreshed > seen)
 
 
 async def test_without_a_notice_the_poll_finds_it(database: Database):
