@@ -97,11 +97,13 @@ def adapter(
         return Adapter(BedrockHost(provider, base_url, aws), speaks)
     if base_url == BASE_URL:
         return Adapter(SandboxHost(provider), speaks)
-    quirks = _NEWER if dialect == "azure" else _quirks(provider, base_url)
+    if dialect == "azure":
+        return Adapter(
+            AzureHost(provider, base_url, reports_usage=reports_usage is not False), speaks
+        )
+    quirks = _quirks(provider, base_url)
     if reports_usage is not None:
         quirks = msgspec.structs.replace(quirks, reports_usage=reports_usage)
-    if dialect == "azure":
-        return Adapter(AzureHost(provider, base_url, quirks), speaks)
     return Adapter(CompatibleHost(provider, base_url, quirks), speaks, quirks.states_cost)
 
 

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Endpoint, Headers, PreparedRequest, Wanted
-from gateway.providers.hosts.compatible import Quirks
 from gateway.providers.places import place
 
 _API: Final = "/openai"
@@ -20,18 +19,19 @@ _RESPONSES: Final = frozenset({Endpoint.RESPONSES, Endpoint.RESPONSES_INPUT_TOKE
 
 
 class AzureHost:
-    """One resource's place."""
+    """One resource's place. Its tiers belong to its deployments, which are priced as they are."""
 
-    def __init__(self, provider: Provider, base_url: str, quirks: Quirks) -> None:
+    has_tiers = False
+    ceiling_field = "max_completion_tokens"
+
+    def __init__(self, provider: Provider, base_url: str, *, reports_usage: bool) -> None:
         """Take a base URL apart: that of the resource, without the API's own path.
 
         Raises:
             ConfigurationInvalid: it can't be used, or goes on into the API.
         """
         self.provider = provider
-        self.reports_usage = quirks.reports_usage
-        self.has_tiers = quirks.has_tiers
-        self.ceiling_field = quirks.ceiling_field
+        self.reports_usage = reports_usage
         self._place = place(provider, base_url)
         if "openai" in self._place.path.split("/"):
             raise ConfigurationInvalid(

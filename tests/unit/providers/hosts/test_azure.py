@@ -7,7 +7,6 @@ from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Endpoint, Path, PreparedRequest
 from gateway.providers.hosts.azure import AzureHost
-from gateway.providers.hosts.compatible import Quirks
 from tests.unit.providers.asking import wanted
 
 BASE = "https://team.openai.azure.com"
@@ -22,7 +21,7 @@ def request(
     key: str | None = "k",
     **asked: object,
 ) -> PreparedRequest:
-    host = AzureHost(Provider("azure"), base_url, Quirks())
+    host = AzureHost(Provider("azure"), base_url, reports_usage=True)
     call = structs.replace(wanted(path.endpoint, **asked), path=path)
     return host.request(call, b"{}", model=model, key=key, passed=[(b"user-agent", b"u")])
 
