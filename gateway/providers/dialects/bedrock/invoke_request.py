@@ -41,7 +41,7 @@ _TEXT_FIELDS: Final[Mapping[Family, frozenset[str]]] = {
     Family.MISTRAL: _SAMPLING | _CHAT | {"max_tokens", "n", "safe_prompt"},
     Family.COMMAND: _SAMPLING
     | {"prompt", "max_tokens", "num_generations", "return_likelihoods", "truncate", "stream"}
-    | {"message", "chat_history", "preamble", "documents", "tools", "tool_results"}
+    | {"message", "chat_history", "preamble", "tools", "tool_results"}
     | {"prompt_truncation", "frequency_penalty", "presence_penalty", "raw_prompting"},
     Family.TITAN: frozenset({"inputText", "textGenerationConfig"}),
     Family.TITAN_EMBED: frozenset({"inputText", "dimensions", "normalize", "embeddingTypes"}),
@@ -49,7 +49,8 @@ _TEXT_FIELDS: Final[Mapping[Family, frozenset[str]]] = {
         {"texts", "input_type", "truncate", "embedding_types", "max_tokens", "output_dimension"}
     ),
 }
-"""The members that are all text, or no input at all. Any other may stand for more than its bytes."""
+"""The members that are all text, or no input at all. Any other may stand for more than its bytes;
+Cohere's `documents` do, for they come with instructions of its own."""
 _TEXT_PARTS: Final = frozenset(
     {
         "text",

@@ -92,6 +92,7 @@ def test_several_generations_multiply_the_output():
         (LLAMA, {"prompt": "x", "adapter": "y"}),
         (MISTRAL, {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "u"}}]}]}),
         (TITAN_EMBED, {"inputText": "x", "from": "tomorrow"}),
+        (COMMAND, {"message": "x", "documents": [{"title": "t", "snippet": "s"}]}),
     ],
 )
 def test_what_may_be_more_than_its_bytes_hides_input(model: str, body: object):
@@ -114,7 +115,7 @@ def test_what_may_be_more_than_its_bytes_hides_input(model: str, body: object):
             },
         ),
         (NOVA, {"messages": [{"content": [{"toolResult": {"content": [{"json": {"a": 1}}]}}]}]}),
-        (COMMAND, {"message": "x", "documents": [{"title": "t", "snippet": "s"}]}),
+        (COMMAND, {"message": "x", "chat_history": [{"role": "USER", "message": "y"}]}),
     ],
 )
 def test_what_is_all_in_its_bytes_hides_nothing(model: str, body: object):
