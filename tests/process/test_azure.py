@@ -21,7 +21,7 @@ from tests.process.observing import (
     trace,
     traces,
 )
-from tests.process.programs import run_sdk2
+from tests.process.programs import run_node, run_sdk2
 from tests.process.standins import AIMOCK_TEXT, Scripted, Standin
 
 VERSION = "2025-04-01-preview"
@@ -292,3 +292,31 @@ def test_a_first_chunk_of_filters_alone_is_passed_on(
     assert len(said(chunks).split()) == 16
     (found,) = traces(gateway, 1, run="filtered")
     assert found["cost_basis"] == "reported"
+
+
+def test_the_typescript_sdk_speaks_to_it_too(gateway: Gateway, scripted: Scripted):
+    del scripted
+    answer = run_node(
+        """
+import { AzureOpenAI } from "openai";
+const client = new AzureOpenAI({
+  endpoint: given.url, apiKey: given.key, apiVersion: given.version, maxRetries: 0 });
+const messages = [{ role: "user", content: "hi" }];
+const made = await client.chat.completions.create({ model: "dear-one", messages });
+const stream = await client.chat.completions.create({ model: "team", messages, stream: true });
+let text = "";
+for await (const chunk of stream) text += chunk.choices[0]?.delta?.content ?? "";
+const response = await client.responses.create({ model: "dear-one", input: "hi" });
+let refused = "";
+try {
+  await client.chat.completions.create({ model: "nobody", messages });
+} catch (error) {
+  refused = `${error.status} ${error.code}`;
+}
+answer({ made: made.choices[0].message.content, text, response: response.output_text, refused });
+""",
+        {"url": f"{gateway.url}/azure", "key": gateway.client_token, "version": VERSION},
+    )
+    texts = [answer[name] for name in ("made", "text", "response")]
+    assert [len(text.split()) for text in texts] == [16, 16, 16]
+    assert answer["refused"] == "404 model_not_found"
