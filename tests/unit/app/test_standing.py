@@ -1,5 +1,6 @@
 """From a configuration file to the models, prices, adapters and limits that calls meet."""
 
+import sys
 from datetime import date
 
 import pytest
@@ -11,7 +12,9 @@ from gateway.core.ids import ModelName, Provider
 from gateway.core.limits import Kill, KillScope, Limits, OnExcess
 from gateway.core.pricing import DEFAULT_TIER
 from gateway.errors import ConfigurationInvalid
+from gateway.providers.adapter import Endpoint, Signing
 from tests.fakes import START
+from tests.unit.providers.asking import wanted
 
 FILE = b"""
 providers:
@@ -183,3 +186,23 @@ def test_a_later_start_says_how_to_get_a_token_and_a_link():
     lines = " ".join(banner.again("u", CONFIG))
     assert "tokens create" in lines
     assert "sign-in-link" in lines
+
+
+BEDROCK = b"providers: {aws: {dialect: bedrock, base_url: 'https://%b', aws: {}}}"
+BEDROCK_HOST = b"bedrock-runtime.eu-west-1.amazonaws.com"
+
+
+def test_a_provider_that_signs_is_signed_for_its_region():
+    made = standing.standing(parse(BEDROCK % BEDROCK_HOST, {}), TODAY)
+    asked = made.adapters[Provider("aws")].host.request(
+        wanted(Endpoint.CONVERSE), b"{}", model="m", key=None, passed=()
+    )
+    assert asked.signing == Signing("bedrock", "eu-west-1")
+
+
+def test_without_what_signs_or_a_region_there_is_no_start(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigurationInvalid, match="names no AWS region"):
+        standing.standing(parse(BEDROCK % b"bedrock.example.com", {}), TODAY)
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    with pytest.raises(ConfigurationInvalid, match=r"reasonrank-gateway\[bedrock\]"):
+        standing.standing(parse(BEDROCK % BEDROCK_HOST, {}), TODAY)

@@ -1,6 +1,7 @@
 """AWS's signatures: botocore's own are the truth, and a slow source of credentials keeps nobody else."""
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -350,3 +351,9 @@ def test_a_start_without_botocore_is_refused(monkeypatch: pytest.MonkeyPatch):
         signing.require()
     monkeypatch.undo()
     signing.require()
+
+
+def test_who_signs_nothing_does_not_wait_for_botocore():
+    said = "import sys, gateway.app.wiring; print('botocore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
