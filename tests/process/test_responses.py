@@ -418,3 +418,27 @@ def test_a_prompt_of_many_is_held_for_many_times(gateway: Gateway):
     assert estimate["output_tokens_bound"] == 3 * 4 * 16
     ids = post(gateway, "/v1/completions", body | {"prompt": [[1] * 500]}, **dry).json()
     assert 500 <= ids["input_tokens_bound"] < 1300
+
+
+def test_a_prompt_may_be_scored_without_an_answer(gateway: Gateway, scripted: Scripted):
+    body = {"model": f"stub/{MODEL}", "prompt": "a b c", "max_tokens": 0, "echo": True}
+    answer = post(gateway, "/v1/completions", body | {"logprobs": 1})
+    assert answer.status_code == 200
+    (served,) = scripted.settled(1)
+    assert (served["body"]["max_tokens"], served["billed_completion_tokens"]) == (0, 0)
+    found = trace(gateway, answer.headers["x-gateway-trace"])
+    assert Decimal(found["cost_usd"]) == cost(served["prompt_tokens"], 0)
+
+
+def test_a_streamed_echo_is_not_taken_for_output(gateway: Gateway, scripted: Scripted):
+    prompt = "one two three " * 200
+    first = {"choices": [{"index": 0, "text": prompt, "finish_reason": None}]}
+    scripted.script(inserted=f"data: {json.dumps(first)}\n\n", inserted_at=0, tokens=4)
+    body = {"model": f"stub/{MODEL}", "prompt": prompt, "max_tokens": 4, "echo": True}
+    answer = post(gateway, "/v1/completions", body | {"stream": True})
+    assert answer.text.startswith(f"data: {json.dumps(first)}\n\n")
+    assert answer.text.endswith("data: [DONE]\n\n")
+    (served,) = scripted.settled(1)
+    found = trace(gateway, answer.headers["x-gateway-trace"])
+    assert (found["outcome"], found["cost_basis"]) == ("completed", "reported")
+    assert Decimal(found["cost_usd"]) == cost(served["prompt_tokens"], 4)
