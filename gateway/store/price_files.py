@@ -37,8 +37,6 @@ from genai_prices.types import (
 
 from gateway.store.price_lists import NotPrices, PriceList, digest
 
-MOST_BYTES: Final = 8 * 1024 * 1024
-"""Ten times what the project publishes."""
 _MOST_USD: Final = Decimal(10**6)
 """No unit costs a million dollars: a larger number is another unit, or a slip."""
 _MOST_PATTERN: Final = 500

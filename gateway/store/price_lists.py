@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from datetime import date
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:  # half a second, which a gateway with a sandbox alone need not wait for
     from genai_prices.types import Provider as Vendor
+
+
+MOST_FILE_BYTES: Final = 8 * 1024 * 1024
+"""More than ten times what the project genai-prices publishes."""
 
 
 class PriceList(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from gateway.core.price_changes import Changes, Gap
 from gateway.core.pricing import Model, Rates
 from gateway.errors import ConfigurationInvalid
 from gateway.store.price_choices import File, Kept
-from gateway.store.price_lists import NotPrices, PriceList, digest as digest_of
+from gateway.store.price_lists import MOST_FILE_BYTES, NotPrices, PriceList, digest as digest_of
 from gateway.web import reading
 from gateway.web.gate import visitor_of
 from gateway.web.pricing import Source
@@ -23,7 +23,6 @@ from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Services, services_of
 from gateway.web.shapes import Page, Paging, Query, answer
 
-MOST_FILE_BYTES: Final = 8 * 1024 * 1024
 PACKAGE: Final = "package"
 """The id of the list that came with the release."""
 _SHOWN_DIGITS: Final = 8
