@@ -5,8 +5,8 @@ stream encoding", and `botocore/eventstream.py` of botocore 1.44): the sizes of 
 headers, a CRC32 of both, the headers, the payload, and a CRC32 of all before it. Numbers are
 big-endian. Whoever reads it believes a size only after its CRC, and never one beyond the limit.
 
-What the body's end cut short is no frame: nothing in it can be believed, and it is not passed on, so
-that whatever follows begins where a frame would.
+What the body's end cut short is no frame: nothing in it can be believed. It is not passed on, so that
+whatever follows begins where a frame would, and the stream was not complete.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,14 +77,16 @@ class EventStreamFraming:
         return frames
 
     def end(self) -> list[Frame]:
-        """Return nothing: what was left when the body ended is no frame.
+        """Return nothing: there is no frame without its end.
 
         Raises:
-            FrameTooLong, FrameDamaged: as `feed`, where that has still to tell.
+            FrameTooLong, FrameDamaged: as `feed`, where that has still to tell; or a part of a frame
+                was left.
         """
         if self._failure is not None:
             raise self._failure
-        self._held.clear()
+        if self._held:
+            raise FrameDamaged
         return []
 
     def _cut(self, frames: list[Frame]) -> None:

@@ -66,10 +66,10 @@ class BedrockStream:
         Raises:
             FrameTooLong, FrameDamaged: as `feed`.
         """
-        if self._events.is_over:
+        if self._events.is_over or self._is_broken:
             return []
         self._framing.end()
-        said = () if self._is_broken else self._events.end()
+        said = self._events.end()
         return [Piece(b"", said)] if said else []
 
     def cut(self, refused: Refused) -> bytes:

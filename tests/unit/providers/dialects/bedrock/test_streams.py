@@ -135,11 +135,19 @@ def test_without_its_account_a_stream_that_stopped_is_finished_and_metered():
     assert events == [Delta("Hi"), Finished()]
 
 
-@pytest.mark.parametrize("cut", [0, 1, 12, 40])
-def test_a_stream_that_breaks_off_is_not_finished(cut: int):
-    relayed, events = played(reader(), START, delta(text="Hi"), STOP[:cut])
+def test_a_stream_that_breaks_off_is_not_finished():
+    relayed, events = played(reader(), START, delta(text="Hi"))
     assert relayed == START + delta(text="Hi")
     assert Finished() not in events
+
+
+@pytest.mark.parametrize("cut", [1, 12, 40])
+def test_a_stream_that_breaks_off_within_a_frame_is_lost_even_after_its_stop(cut: int):
+    stream = reader()
+    pieces = list(stream.feed(START + STOP + END[:cut]))
+    assert b"".join(piece.relay for piece in pieces) == START + STOP
+    with pytest.raises(FrameDamaged):
+        stream.end()
 
 
 def test_tools_thoughts_and_images_are_told():
