@@ -79,21 +79,19 @@ class Door:
 
     def admits(self, now: float) -> bool:
         """Return whether an attempt may enter now."""
-        return self._has_room() and (self.breaker is None or self.breaker.admits(now))
+        most = self.terms.most_at_once
+        has_room = most is None or self.room.taken < most
+        return has_room and (self.breaker is None or self.breaker.admits(now))
 
     def enter(self, now: float, tried: Collection[int] = ()) -> "Entry | Refused":
         """Let an attempt in, with another key than those `tried` if there is one, or refuse it."""
-        breaker = self.breaker
+        breaker, most = self.breaker, self.terms.most_at_once
         if breaker is not None and not breaker.admits(now):
             return self._shut(breaker, now)
-        if not self._has_room():
+        if most is not None and self.room.taken >= most:
             return self._full()
         index = 0 if self.turns is None else self.turns.pick(now, tried)
         return Entry(self, index)
-
-    def _has_room(self) -> bool:
-        most = self.terms.most_at_once
-        return most is None or self.room.taken < most
 
     def _shut(self, breaker: Breaker, now: float) -> Refused:
         wait_s = max(1, ceil(breaker.wait_s(now)))

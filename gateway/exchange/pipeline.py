@@ -118,7 +118,7 @@ class Pipeline:
         started = self._clock.now()
         unix_ms = int(started.utc.timestamp() * 1000)
         trace = uuid7(unix_ms, self._clock.entropy(UUID7_ENTROPY_BYTES))
-        return Progress(call, client, TraceId(trace), started, self.standing)
+        return Progress(call, client, TraceId(trace), started, self._standing)
 
     async def prepare(self, progress: Progress) -> Refused | None:
         """Run every stage that needs no money: what is known after it can be estimated.
