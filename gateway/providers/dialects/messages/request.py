@@ -6,7 +6,7 @@ whole context; where it may cost what no bound covers, the call is refused. Refu
 and what is allowed, and quote nothing of the request but a number.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.core.calls import Asked
@@ -155,11 +155,9 @@ def _check_messages(values: Values) -> Refused | None:
 
 def _check_tools(values: Values) -> Refused | None:
     tools = values.get("tools")
-    if tools is None:
-        return None
-    if not is_list_of_objects(tools):
+    if tools is not None and not is_list_of_objects(tools):
         return invalid("tools", "tools must be an array of objects.")
-    if all(_is_custom(tool) or str(tool["type"]).startswith(CALLERS_TOOLS) for tool in tools):
+    if all(map(_is_callers, [*(tools or ()), *_defined_later(values["messages"])])):
         return None
     return Refused(
         Code.BOUND_UNKNOWN,
@@ -167,6 +165,26 @@ def _check_tools(values: Values) -> Refused | None:
         "fetch, code execution, MCP and others) are billed beyond the request. Remove them.",
         param="tools",
     )
+
+
+def _is_callers(tool: object) -> bool:
+    """Return whether a tool's definition is of one that the caller runs."""
+    if not isinstance(tool, dict):
+        return False
+    return _is_custom(tool) or str(tool["type"]).startswith(CALLERS_TOOLS)
+
+
+def _defined_later(messages: list[dict[str, Any]]) -> Iterator[object]:
+    """Yield the tools that messages define, as a `tool_addition` may with all that `tools` takes.
+
+    Source: anthropic 2.13, `types/beta/beta_tool_change_tool_definition_param.py`.
+    """
+    for message in messages:
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            added = block.get("tool") if isinstance(block, dict) else None
+            if isinstance(added, dict) and added.get("definition") is not None:
+                yield added["definition"]
 
 
 def _is_custom(tool: Mapping[str, Any]) -> bool:

@@ -186,6 +186,27 @@ def test_a_tool_that_runs_at_the_provider_is_refused(kind: object):
     assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "tools")
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"type": "web_search_20260318", "name": "web_search"},
+        {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"},
+        {"type": ["custom"]},
+        "web_search",
+    ],
+)
+def test_a_tool_that_a_message_defines_is_looked_at_as_any_other(definition: object):
+    added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}}
+    found = refused(messages=[*HELLO, *said(added, role="system")])
+    assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "tools")
+
+
+def test_a_tool_of_the_callers_may_come_in_a_message():
+    named = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "get_weather"}}
+    own = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": WEATHER}}
+    assert wanted(messages=[*HELLO, *said(named, own, role="system")]).asked.hides_input
+
+
 def test_tools_of_the_callers_are_counted_with_their_framing():
     assert wanted(tools=[WEATHER, WEATHER | {"type": "custom"}]).asked.tools == 2
     editor = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
