@@ -184,7 +184,7 @@ def test_input_that_is_elsewhere_is_held_for_by_the_whole_context(
     gateway: Gateway, field: str, value: object
 ):
     dry = {"x-gateway-dry-run": "true"}
-    body = asked(f"stub/{MODEL}", **{field: value})
+    body = asked(f"stub/{MODEL}", **{"tool_choice": "none", field: value})
     estimate = post(gateway, "/v1/responses", body, **dry).json()
     assert estimate["input_tokens_bound"] == PRICE["context_tokens"]
     body["model"] = "stub/windowless"

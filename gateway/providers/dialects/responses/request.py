@@ -119,6 +119,18 @@ def _check_unbounded(values: Values) -> Refused | None:
     return None
 
 
+def _check_prompt(values: Values) -> Refused | None:
+    """Refuse a stored prompt that may bring tools of the provider's: nobody here sees which it has."""
+    if values.get("prompt") is None or values.get("tool_choice") == "none":
+        return None
+    return Refused(
+        Code.BOUND_UNKNOWN,
+        "A stored prompt may bring tools that the provider runs and bills per use. Send its text "
+        'instead, or tool_choice "none".',
+        param="prompt",
+    )
+
+
 def _check_stream(values: Values) -> Refused | None:
     if not is_flag(values.get("stream")):
         return invalid("stream", "stream must be true or false.")
@@ -208,6 +220,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
     check_overrides,
     _check_stream,
     _check_unbounded,
+    _check_prompt,
     _check_numbers,
     check_tier,
     _check_input,

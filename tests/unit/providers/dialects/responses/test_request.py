@@ -111,8 +111,14 @@ def test_items_that_are_elsewhere_are_bounded_by_the_context(item: dict):
     ],
 )
 def test_fields_that_refer_elsewhere_are_bounded_by_the_context(field: str, value: object):
-    assert wanted(**{field: value}).asked.hides_input
+    assert wanted(tool_choice="none", **{field: value}).asked.hides_input
     assert not wanted(**{field: None}).asked.hides_input
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "required", ["none"], {"type": "none"}])
+def test_a_stored_prompt_that_may_bring_tools_is_refused(choice: object):
+    found = refused(prompt={"id": "pmpt_1"}, tool_choice=choice)
+    assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "prompt")
 
 
 @pytest.mark.parametrize(
