@@ -31,12 +31,16 @@ CEILING: Final = "max_output_tokens"
 
 UNBOUNDED: Final[Mapping[str, str]] = {
     "background": "the call would run on after its answer",
+    "context_management": "no limit holds for the summary",
     "deferred": "the call would run on after its answer",
     "prediction": "rejected prediction tokens are billed as output beyond the ceiling",
     "search_parameters": "searches are billed per use",
     "web_search_options": "searches are billed per use",
 }
 """Fields whose cost no bound covers, and why."""
+
+COMPACTING: Final = "compaction_trigger"
+"""The item of the input that makes the model sum up what came before it."""
 
 FIELDS: Final = frozenset(
     {
@@ -146,9 +150,26 @@ def _check_numbers(values: Values) -> Refused | None:
 
 def _check_input(values: Values) -> Refused | None:
     given = values.get("input")
-    if given is None or isinstance(given, str) or is_list_of_objects(given):
+    if given is None or isinstance(given, str):
         return None
-    return invalid("input", "input must be a text or an array of objects.")
+    if not is_list_of_objects(given):
+        return invalid("input", "input must be a text or an array of objects.")
+    if any(item.get("type") == COMPACTING for item in given):
+        return unbounded("input", f"no limit holds for the summary that {COMPACTING} asks for")
+    if all(map(_brings_callers, given)):
+        return None
+    return unbounded("input", "an item of it brings tools that the provider runs, billed per use")
+
+
+def _brings_callers(item: Mapping[str, Any]) -> bool:
+    """Return whether an item brings no tools but those that the caller runs.
+
+    `additional_tools` and `tool_search_output` may have any (openai 3.57, `types/responses`).
+    """
+    tools = item.get("tools")
+    if tools is None:
+        return True
+    return is_list_of_objects(tools) and all(tool.get("type") in _TOOL_TYPES for tool in tools)
 
 
 def _check_tools(values: Values) -> Refused | None:

@@ -105,7 +105,6 @@ def test_items_that_are_elsewhere_are_bounded_by_the_context(item: dict):
         ("conversation", "conv_1"),
         ("conversation", {"id": "conv_1"}),
         ("prompt", {"id": "pmpt_1"}),
-        ("context_management", [{"type": "compaction"}]),
         ("something_new", 1),
         ("instructions", [{"role": "developer", "content": "x"}]),
     ],
@@ -113,6 +112,36 @@ def test_items_that_are_elsewhere_are_bounded_by_the_context(item: dict):
 def test_fields_that_refer_elsewhere_are_bounded_by_the_context(field: str, value: object):
     assert wanted(tool_choice="none", **{field: value}).asked.hides_input
     assert not wanted(**{field: None}).asked.hides_input
+
+
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output", "something_new"])
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"type": "web_search"}],
+        [{"type": "function", "name": "f"}, {"type": "mcp", "server_url": "x"}],
+        [{"type": ["function"]}],
+        [{}],
+        ["web_search"],
+        {"type": "function"},
+    ],
+)
+def test_tools_that_an_item_brings_are_looked_at_as_any_other(kind: str, tools: object):
+    found = refused(input=[{"type": kind, "role": "developer", "tools": tools}])
+    assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "input")
+
+
+def test_tools_of_the_callers_may_come_in_an_item():
+    tools = [{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}]
+    item = {"type": "additional_tools", "role": "developer", "tools": tools}
+    assert wanted(input=[item]).asked.hides_input
+
+
+def test_summing_up_what_came_before_is_refused():
+    found = refused(input=[{"role": "user", "content": "Hi"}, {"type": "compaction_trigger"}])
+    assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "input")
+    found = refused(context_management=[{"type": "compaction", "compact_threshold": 1000}])
+    assert (found.code, found.param) == (Code.BOUND_UNKNOWN, "context_management")
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "required", ["none"], {"type": "none"}])
