@@ -31,7 +31,7 @@ from gateway.providers.fields import (
     is_flag,
     unbounded,
 )
-from gateway.providers.strict_json import Body
+from gateway.providers.strict_json import Body, countable
 
 DEFAULT_TOKENS: Final = 16
 MOST_PROMPTS: Final = 2048
@@ -59,7 +59,8 @@ def read(path: Path, body: Body) -> Wanted | Refused:
     is_stream = values.get("stream") is True
     if is_stream and values.get("echo") is True and prompts.token_ids:
         return unbounded("echo", "echoed token ids can't be told from output in a stream")
-    digits = len(bytes(body.members["prompt"])) if prompts.token_ids else 0
+    # As they are counted in `text_bytes`, which is without the white space that a client may put there.
+    digits = len(_WRITER.encode(values["prompt"])) if prompts.token_ids else 0
     options = values.get("stream_options") or {}
     return Wanted(
         path=path,
@@ -71,7 +72,7 @@ def read(path: Path, body: Body) -> Wanted | Refused:
             prompts=prompts.number,
             text_bytes=max(0, body.text_bytes - digits),
             token_ids=prompts.token_ids,
-            schema_bytes=schema_bytes(body),
+            schema_bytes=schema_bytes(body) + _suffixes_bytes(values, prompts),
             hides_input=any(values.get(name) is not None for name in EMBEDDED),
             tier=values.get("service_tier"),
         ),
@@ -88,6 +89,12 @@ def echoed(wanted: Wanted) -> Sequence[str]:
     prompts = [prompt] if isinstance(prompt, str) else prompt
     each = wanted.asked.choices // max(1, wanted.asked.prompts)
     return [one for one in prompts for _ in range(each)]
+
+
+def _suffixes_bytes(values: Values, prompts: _Prompts) -> int:
+    """Return the size of the suffix for each prompt but the first, as it is read once with each."""
+    suffix = values.get("suffix")
+    return 0 if suffix is None else (prompts.number - 1) * countable(_WRITER.encode(suffix))
 
 
 def _prompts(value: object) -> _Prompts | Refused:
@@ -143,6 +150,7 @@ def _check_echo(values: Values) -> Refused | None:
     return invalid("echo", "echo must be true or false.")
 
 
+_WRITER: Final = msgspec.json.Encoder()
 # A limit of 0 scores a prompt: nothing is made, and `echo` and `logprobs` say how likely it was.
 _NUMBERS: Final = {
     "max_completion_tokens": (0, MOST_TOKENS),

@@ -27,7 +27,8 @@ def read(path: Path, body: Body) -> Wanted | Refused:
         if refused is not None:
             return refused
     found = _input(body.values["input"])
-    digits = len(bytes(body.members["input"])) if found.token_ids else 0
+    # As they are counted in `text_bytes`, which is without the white space that a client may put there.
+    digits = len(msgspec.json.encode(body.values["input"])) if found.token_ids else 0
     return Wanted(
         path=path,
         asked=Asked(

@@ -62,6 +62,19 @@ def test_token_ids_count_as_ids_and_not_as_digits():
     assert wanted(prompt=["a" * 1000], suffix="b" * 500).asked.text_bytes > 1500
 
 
+def test_white_space_between_token_ids_hides_no_text():
+    body = b'{"model":"m","prompt":[1' + b" " * 5000 + b'],"suffix":"' + b"word " * 500 + b'"}'
+    found = DIALECT.read(Path(endpoint=Endpoint.COMPLETIONS), body)
+    assert isinstance(found, Wanted)
+    assert found.asked.text_bytes > 2500
+
+
+def test_a_suffix_is_read_with_each_prompt():
+    one, many = wanted(prompt="a", suffix="b" * 500), wanted(prompt=["a"] * 10, suffix="b" * 500)
+    assert (one.asked.schema_bytes, many.asked.schema_bytes) == (0, 9 * 502)
+    assert wanted(prompt=["a"] * 10, suffix=None).asked.schema_bytes == 0
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
