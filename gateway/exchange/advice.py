@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isfinite
+from math import ceil, isfinite
 from typing import Final
 
 from gateway.core.retrying import Advice
@@ -27,22 +27,24 @@ def read(headers: Headers, now: datetime) -> Advice:
 
 
 def capped(headers: Headers) -> Headers:
-    """Return headers that ask for no more than a minute's patience, or for none.
+    """Return headers that ask for no more than a minute's patience, or for none, and in seconds.
 
     Anthropic's SDK waits as long as it is told (2.13, `_base_client.py`), a month if need be. What its
-    two waits can't outlast is not worth the first, so it is told not to retry. A date is taken as
-    from the answer's own one; where that is missing, it is too far off for all one knows.
+    two waits can't outlast is not worth the first, so it is told not to retry. A date is by the
+    provider's clock, which its answer's own date shows, and the client has another; where the
+    answer has none, it is too far off for all one knows.
     """
     found = {name: value.decode("latin-1").strip() for name, value in headers}
     if _RETRY_AFTER.isdisjoint(found):
         return headers
     wait_s = _retry_after_s(found, _date(found))
-    if wait_s is None or wait_s <= _MOST_WAIT_S:
+    is_number = any(_number(found.get(name, "")) is not None for name in _RETRY_AFTER)
+    if wait_s is None or (wait_s <= _MOST_WAIT_S and is_number):
         return headers
-    others = [(name, value) for name, value in headers if name not in _RETRY_AFTER]
+    passed = [(name, value) for name, value in headers if name not in _RETRY_AFTER]
     if wait_s > _SDK_RETRIES * _MOST_WAIT_S and _SHOULD_RETRY not in found:
-        others.append((_SHOULD_RETRY, b"false"))
-    return [*others, (b"retry-after", b"%d" % _MOST_WAIT_S)]
+        passed.append((_SHOULD_RETRY, b"false"))
+    return [*passed, (b"retry-after", b"%d" % min(ceil(wait_s), _MOST_WAIT_S))]
 
 
 def _date(found: Mapping[bytes, str]) -> datetime:
