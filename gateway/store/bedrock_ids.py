@@ -17,7 +17,8 @@ from genai_prices.types import ModelInfo, Provider as Vendor
 
 VENDOR: Final = "aws"
 _LISTED_REGION: Final = "us-east-1"
-_REGION: Final = re.compile(r"https://bedrock-runtime\.([a-z0-9-]+)\.amazonaws\.com")
+_REGION: Final = re.compile(r"\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:amazonaws\.com|api\.aws)")
+"""As all of Bedrock's hosts have it, those of its OpenAI-compatible API too."""
 _GEOGRAPHIES: Final = ("us", "eu", "apac", "au", "jp", "ca", "in")
 """Profiles that keep calls within a part of the world. `us-gov` has prices of its own."""
 _REGIONAL: Final = "regional."
@@ -29,7 +30,7 @@ def names(seller: Vendor, model: ModelInfo, place: str, spelt: Sequence[str]) ->
     found = dict.fromkeys(
         name for name in (*spelt, *_profiles(seller, model)) if not name.startswith(_REGIONAL)
     )
-    region = _REGION.match(place)
+    region = _REGION.search(place)
     if region is None or region[1] == _LISTED_REGION:
         return tuple(found)
     if not model.id.startswith((_REGIONAL, "global.")):
@@ -49,8 +50,10 @@ def _profiles(seller: Vendor, model: ModelInfo) -> Iterator[str]:
         prefixes = ("us.",)
     else:
         prefixes = ("", *(f"{geography}." for geography in _GEOGRAPHIES))
+    maker = own.removeprefix("global.").partition(".")[0]
+    others = [one for one in seller.models if one is not model and maker in one.id]
     for name in (f"{prefix}{spelt}" for prefix in prefixes for spelt in _spellings(own)):
-        if [one for one in seller.models if one.is_match(name)] == [model]:
+        if model.is_match(name) and not any(one.is_match(name) for one in others):
             yield name
 
 

@@ -506,6 +506,21 @@ def test_an_id_of_bedrock_has_a_price_where_it_is_certain(
     assert found == [is_at_home, is_elsewhere]
 
 
+@pytest.mark.parametrize(
+    ("name", "host", "is_priced"),
+    [
+        ("aws", "bedrock-mantle.us-east-1.api.aws", True),
+        ("aws", "bedrock-mantle.eu-central-1.api.aws", False),
+        ("aws", "bedrock-runtime-fips.us-west-2.amazonaws.com", False),
+        ("aws", "127.0.0.1", True),
+        ("bedrock", "127.0.0.1", False),
+    ],
+)
+def test_a_region_is_known_by_every_host_that_names_one(name: str, host: str, *, is_priced: bool):
+    models = compile_book({Provider(name): f"https://{host}/v1"}, {}, TODAY).models
+    assert (ModelName(f"{name}/amazon.nova-lite-v1:0") in models) is is_priced
+
+
 def test_a_call_that_stays_in_a_geography_costs_a_tenth_more():
     models = bedrock("eu-central-1").models
     there, anywhere = (
