@@ -150,7 +150,8 @@ def _openai(place: Place, lines: Lines) -> openai.OpenAI:
 def _dumped(made: Any, *, is_stream: bool) -> object:  # noqa: ANN401  # what an SDK returns
     # What does not fit the SDK's types is given all the same, and would be warned of here.
     if is_stream:
-        return [one.model_dump(warnings=False) for one in made]
+        with made as stream:
+            return [one.model_dump(warnings=False) for one in stream]
     return made.model_dump(warnings=False)
 
 

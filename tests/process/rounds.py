@@ -1,6 +1,7 @@
 """The cases of the traps, and what came of asking each: as bytes and by an SDK, with and without us."""
 
 import contextlib
+import gc
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Rounds:
     def seen(self, case: Case) -> Seen:
         if str(case) not in self._seen:
             cases = [one for one in CASES if one.api is case.api]
-            with ThreadPoolExecutor(AT_ONCE) as threads:
+            with ThreadPoolExecutor(AT_ONCE) as threads, without_collector():
                 self._seen.update(zip(map(str, cases), threads.map(self._ask, cases), strict=True))
         return self._seen[str(case)]
 
@@ -177,6 +178,20 @@ def got(case: Case, place: Place, client: httpx.Client) -> Got:
             return Got(answer.status_code, answer.headers, bytes(received))
     except httpx.HTTPError as error:
         return Got(0, {}, bytes(received), repr(error))
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Collect no cycles meanwhile.
+
+    An SDK's stream that failed is closed by the collector. If that strikes while httpcore's pool is
+    at work in the same thread, both want the pool's one lock (httpcore 1.0, `connection_pool.py`).
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def all_traces(gateway: Gateway) -> Iterator[dict[str, Any]]:

@@ -125,6 +125,8 @@ def ends() -> Iterator[Trap]:
         unsaid = {"ending": ending, "ending_after": -1}
         yield Trap(f"{ending}-unanswered", unsaid, Refused(is_free=False), ALL, BOTH)
         yield Trap(f"{ending}-halfway", {"ending": ending}, Refused(is_free=False), ALL, WHOLE)
+    endless = {"ignore_max_tokens": True, "text": None, "tokens": 400, "chunk_after": 0.0005}
+    yield Trap("endless", endless, Cut("cap_reached"), ALL)
     yield Trap("error-midway", {"ending": "error_event"}, Broken(), ALL)
     error_alone = {"ending": "error_event", "ending_after": -1}
     yield Trap("error-first", error_alone, Broken("none"), ALL)
@@ -209,6 +211,15 @@ def errors() -> Iterator[Trap]:
     for name, headers in _RETRIES.items():
         script = {"status": 429, "headers": headers}
         yield Trap(f"retry-{name}", script, Passed(429, headers), ALL)
+    by_its_clock = {
+        "date": "Wed, 21 Oct 2099 07:28:00 GMT",
+        "retry-after": "Wed, 21 Oct 2099 07:28:30 GMT",
+    }
+    dated = {"status": 429, "headers": by_its_clock}
+    yield Trap("retry-at-a-date", dated, Passed(429, {"retry-after": "30"}), ALL)
+    patient = {"status": 429, "headers": {"retry-after": "2592000"}}
+    at_once = {"retry-after": "60", "x-should-retry": "false"}
+    yield Trap("retry-in-a-month", patient, Passed(429, at_once), ALL)
     forced = {"x-should-retry": "true"}
     yield Trap("retry-forced", {"status": 400, "headers": forced}, Passed(400, forced), ALL)
     html = {"content-type": "text/html"}
@@ -223,6 +234,9 @@ def errors() -> Iterator[Trap]:
     }
     for name, script in bad.items():
         yield Trap(name, script, Refused(is_free=True), ALL, BOTH)
+    quoted = {"status": 400, "body": {"error": {"message": f"not allowed: {LONG}"}}}
+    for api, asked in _LONG_PROMPTS.items():
+        yield Trap("prompt-in-error", quoted, Refused(is_free=True), (api,), BOTH, asked)
     no_answers: dict[str, Json] = {
         "no-content": {"status": 204, "raw": ""},
         "accepted": {"status": 202, "body": {"id": "later"}},
@@ -240,9 +254,15 @@ def errors() -> Iterator[Trap]:
     yield Trap("forced-stream", {"form": "stream"}, Refused(is_free=False), SSE, WHOLE)
 
 
+_LONG_PROMPTS: dict[str, Json] = {
+    "chat": {"messages": [{"role": "user", "content": LONG}]},
+    "completions": {"prompt": LONG},
+    "responses": {"input": LONG},
+    "messages": {"messages": [{"role": "user", "content": LONG}]},
+    "gemini-array": {"contents": [{"role": "user", "parts": [{"text": LONG}]}]},
+}
 _RETRIES: dict[str, dict[str, str]] = {
     "seconds": {"retry-after": "7"},
-    "date": {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"},
     "milliseconds": {"retry-after-ms": "250"},
 }
 
@@ -259,6 +279,12 @@ def contents() -> Iterator[Trap]:
         yield Trap(f"event-{name}", {"inserted": f"data: {text}"}, Same(), ("chat",))
         named = f"event: content_block_delta\ndata: {text}"
         yield Trap(f"event-{name}", {"inserted": named}, Same(), ("messages",))
+        named = f"event: response.output_text.delta\ndata: {text}"
+        yield Trap(f"event-{name}", {"inserted": named}, Same(), ("responses",))
+        if text.strip():
+            yield Trap(f"event-{name}", {"inserted": f"data: {text}"}, Same(), ("gemini",))
+        if text.strip() and name != "no-json":
+            yield Trap(f"event-{name}", {"inserted": text}, Same(), ("gemini-array",))
     first = {"inserted": f"data: {_FILTER}", "inserted_at": 0}
     yield Trap("filter-first", first, Same(), ("chat",))
     thinks = {"reasoning_tokens": 5, "thinks_aloud": True}
