@@ -219,7 +219,7 @@ class Exchange:
         self.served.first_byte = time.monotonic()
         for piece in written.writes:
             await self.connection.write(piece)
-            await self.connection.pause(0)
+            await self.connection.pause(self.script.piece_after)
         if written.closes:
             self.connection.close()
 

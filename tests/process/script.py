@@ -105,6 +105,8 @@ class Script:
     """A name of `codings.CODINGS`: nobody asks for it."""
     transfer: str = ""
     """How an answer is put on the connection: a name of `transfers.TRANSFERS`."""
+    piece_after: float = 0.0
+    """Wait after each piece of an answer that is framed, coded or transferred in an odd way."""
     form: Literal["asked", "whole", "stream"] = "asked"
     """What is given, whether a stream was asked for or not."""
 

@@ -81,14 +81,16 @@ class Trap:
 
 def framings() -> Iterator[Trap]:
     yield Trap("plain", {}, Same(), ALL, BOTH)
-    for name in ("crlf", "cr", "mixed", "split-crlf", "no-space", "multiline"):
+    for name in ("crlf", "cr", "mixed", "no-space", "multiline"):
         yield Trap(name, {"framing": name}, Same(), SSE)
+    yield Trap("split-crlf", _in_reads_of_their_own("split-crlf"), Same(), SSE)
+    yield Trap("split-characters", _in_reads_of_their_own("split-characters"), Same(), ALL)
     for name in ("comments", "ids", "bom", "blank-lines", "no-last-blank"):
         yield Trap(name, {"framing": name}, Same(), SSE)
     # Gemini's events have no names.
     named = ("chat", "completions", "responses", "messages")
     yield Trap("unknown-events", {"framing": "unknown-events"}, Same(), named)
-    for name in ("bytewise", "split-characters", "coalesced"):
+    for name in ("bytewise", "coalesced"):
         yield Trap(name, {"framing": name}, Same(), ALL)
     yield Trap("indented", {"framing": "indented"}, Same(), ("gemini-array",))
     yield Trap("cut-anywhere", {"write_bytes": 7}, Same(), ALL)
@@ -96,14 +98,21 @@ def framings() -> Iterator[Trap]:
     yield Trap("slow", {"chunk_after": 0.002}, Same(), ALL)
 
 
+def _in_reads_of_their_own(framing: str) -> Json:
+    """Return a script whose pieces are far enough apart for each to be read by itself."""
+    return {"framing": framing, "piece_after": 0.001, "text": TEXT[:14], "tokens_per_chunk": 2}
+
+
 def hidden_usages() -> Iterator[Trap]:
     """Yield streams whose usage the gateway alone asks for: the client's bytes are as without it."""
     yield Trap("hidden", {}, Same(), OPENAI, is_counted=False)
     for name in (
-        *("crlf", "cr", "split-crlf", "no-space", "bom", "bytewise", "split-characters"),
+        *("crlf", "cr", "no-space", "bom", "bytewise", "split-characters"),
         *("coalesced", "no-last-blank", "unknown-events"),
     ):
         yield Trap(f"hidden-{name}", {"framing": name}, Same(), OPENAI, is_counted=False)
+    split = _in_reads_of_their_own("split-crlf")
+    yield Trap("hidden-split-crlf", split, Same(), OPENAI, is_counted=False)
     yield Trap("hidden-late", {"usage_after": 0.3}, Same(), OPENAI, is_counted=False)
     yield Trap("hidden-none", {"usage": "never"}, Same("metered"), OPENAI, is_counted=False)
 
