@@ -90,6 +90,9 @@ class Api:
     """None where no SDK asks for it."""
     key_header: str = "authorization"
 
+    def __str__(self) -> str:
+        return self.name
+
     def request(self, place: Place, asking: Asking) -> tuple[str, Json, dict[str, str]]:
         """Return URL, body and headers."""
         key = f"Bearer {place.key}" if self.key_header == "authorization" else place.key

@@ -15,6 +15,7 @@ OpenAI (with and without `/v1`, and as Azure has them), Anthropic and Gemini. Be
     POST /_reset    forget the account and the scripts
     POST /_script   {"MODEL or *": {…}}: the scripts of models, until told otherwise
     POST /_next     {…}: the script of one request to come, after those that were told before
+    POST /_early    {"status", "body"}: what the next request is answered before it is read
 """
 
 import argparse
@@ -36,7 +37,7 @@ from tests.process.exchange import Exchange
 from tests.process.places import Place, is_listing, keys_in, listing, place_of
 from tests.process.produced import Asked, Dialect
 from tests.process.script import Script, scripted
-from tests.process.wire import ClientGone, Connection, Request
+from tests.process.wire import ClientGone, Connection, Request, head
 
 KEPT_BODY_BYTES = 256 * 1024
 
@@ -49,6 +50,7 @@ class Provider:
         self._at_start = dict(scripts)
         self._scripts = dict(scripts)
         self._next: deque[Mapping[str, Any]] = deque()
+        self._early: deque[bytes] = deque()
         self._key = key
         self._count = 0
 
@@ -57,6 +59,10 @@ class Provider:
         with contextlib.suppress(ClientGone):
             while (request := await connection.next_request()) is not None:
                 await self._answer(connection, request)
+
+    def refuses(self) -> bytes | None:
+        """Return the answer to a request of which only the head has come, if there is to be one."""
+        return self._early.popleft() if self._early else None
 
     async def _answer(self, connection: Connection, request: Request) -> None:
         path, _, _ = request.path.partition("?")
@@ -79,11 +85,14 @@ class Provider:
             case "POST", "/_reset":
                 self.seen, self._scripts = [], dict(self._at_start)
                 self._next.clear()
+                self._early.clear()
             case "POST", "/_script":
                 given = json.loads(body)
                 self._scripts |= {name: Script(**said) for name, said in given.items()}
             case "POST", "/_next":
                 self._next.append(json.loads(body))
+            case "POST", "/_early":
+                self._early.append(_early_answer(**json.loads(body)))
         return {}
 
     async def _serve(self, connection: Connection, request: Request, place: Place) -> None:
@@ -139,6 +148,12 @@ def _asked(place: Place, body: dict[str, Any]) -> Asked:
     return replace(asked, is_stream=True, is_array=place.is_array)
 
 
+def _early_answer(status: int, body: object) -> bytes:
+    encoded = msgspec.json.encode(body)
+    headers = {"content-type": "application/json", "content-length": str(len(encoded))}
+    return head(status, headers | {"connection": "close"}) + encoded
+
+
 async def _json(connection: Connection, status: int, body: object) -> None:
     encoded = msgspec.json.encode(body)
     await connection.answer(status, encoded, {"content-type": "application/json"})
@@ -165,7 +180,7 @@ async def serving(
     async with asyncio.TaskGroup() as attending:
 
         def connect() -> Connection:
-            connection = Connection()
+            connection = Connection(provider.refuses)
             connections.add(connection)
             attending.create_task(attend(connection))
             return connection

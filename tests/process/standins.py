@@ -89,6 +89,10 @@ class Scripted(Standin):
         """Set what is done with one request to come, after those that this was said for before."""
         self._post("/_next", said)
 
+    def refuse_early(self, status: int, body: object) -> None:
+        """Answer the next request once its head has come, and read its connection away."""
+        self._post("/_early", {"status": status, "body": body})
+
     def reset(self) -> None:
         """Forget the account, and all scripts but those it was started with."""
         self._post("/_reset", {})

@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from tests.process import standins
-from tests.process.callers import Failed
+from tests.process.callers import Api, Failed
 from tests.process.gateway_process import Gateway
 from tests.process.observing import cost, month_at_rest, running
-from tests.process.rounds import CASES, Case, Rounds, Seen, configuration, scripts
+from tests.process.rounds import CASES, Case, Rounds, Seen, configuration, scripts, through
 from tests.process.standins import Scripted
 from tests.process.traps import (
     PROVIDER_KEY,
@@ -226,6 +226,19 @@ def outcome(expected: Expected) -> str:
             return said
         case _:
             assert_never(expected)
+
+
+@pytest.mark.parametrize("api", [*{case.api.name: case.api for case in CASES}.values()], ids=str)
+def test_a_refusal_that_comes_while_we_upload_reaches_the_client(
+    gateway: Gateway, stand_in: Scripted, api: Api
+) -> None:
+    case = next(one for one in CASES if one.api is api and one.trap == PLAIN)
+    url, body, headers = api.request(through(case, gateway), case.asking)
+    stand_in.refuse_early(413, {"error": {"message": "The request is too large."}})
+    answer = httpx.post(url, json=body | {"padding": "x" * 8_000_000}, headers=headers, timeout=30)
+    # So long a request is not searched for what the answer may quote: it is told in our own words.
+    assert "HTTP 413" in answer.json()["error"]["message"]
+    assert answer.headers["x-gateway-cost-usd"] == "0"
 
 
 def test_nothing_stays_held_and_all_adds_up(gateway: Gateway, rounds: Rounds) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
@@ -46,7 +46,10 @@ class _Parsing:
 class Connection(asyncio.Protocol):
     """Whoever made it awaits `next_request`, writes the answer, and asks for the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuses: Callable[[], bytes | None] = lambda: None) -> None:
+        """`refuses` is asked at the end of a request's head for an answer that needs no body."""
+        self._refuses = refuses
+        self._has_refused = False
         self.gone_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
@@ -138,6 +141,8 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
+        if self._has_refused:
+            return
         with contextlib.suppress(httptools.HttpParserUpgrade):
             try:
                 self._parser.feed_data(data)
@@ -154,10 +159,19 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._parsing.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
+    def on_headers_complete(self) -> None:
+        answer = self._refuses()
+        if answer is not None:
+            # What still comes is read away: to hang up on it would be a reset, and lose the answer.
+            self._has_refused = True
+            self._transport.write(answer)
+
     def on_body(self, body: bytes) -> None:
         self._parsing.body += body
 
     def on_message_complete(self) -> None:
+        if self._has_refused:
+            return
         self._requests.put_nowait(
             Request(
                 method=self._parser.get_method().decode("latin-1"),
