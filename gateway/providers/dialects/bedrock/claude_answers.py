@@ -61,7 +61,7 @@ class ClaudeReader:
         events = list(_said(one))
         if isinstance(one.message, Started):
             self._heard = _heard(one.message.usage, document)
-            if self._heard is not None:
+            if self._heard is not None and self._heard.heard:
                 events.append(Prompted(self._heard))
         elif is_there(one.usage):
             self.usage = self._account(one, document) or self.usage

@@ -140,7 +140,9 @@ class MessagesStream:
         heard = None if counts is None else accounts.prompted(counts)
         if counts is not None and heard is not None:
             self._counts = accounts.merged(self._counts, counts)
-            yield Prompted(heard)
+            # No prompt is nothing: hosts that count at the end alone begin with an account of zeros.
+            if heard.heard:
+                yield Prompted(heard)
         produced = "".join(map(answers.text, message.content or ()))
         if produced:
             yield Delta(produced)

@@ -219,6 +219,14 @@ def test_an_opening_account_that_is_not_sound_leaves_the_input_unknown():
         assert heard(pieces(told, ends=False))[-1] == Usage(input=30, output=4)
 
 
+def test_an_opening_account_of_nothing_leaves_the_input_unknown():
+    """So do hosts that count the input at the end alone."""
+    opened = event(start({"input_tokens": 0, "output_tokens": 0})) + event(text("Hi"))
+    assert not any(isinstance(each, Prompted) for each in heard(pieces(opened, ends=False)))
+    ended = event(stop({"input_tokens": 30, "output_tokens": 4})) + END
+    assert heard(pieces(opened + ended))[-2:] == [Usage(input=30, output=4), Finished()]
+
+
 def test_a_dearer_tier_is_told():
     served = heard(pieces(event(start(START_USAGE | {"speed": "fast"})), ends=False))[0]
     assert served == Served("claude-opus-5", "fast")
