@@ -234,7 +234,7 @@ def build(
         providers=providers,
         settings=settings,
         app=Dispatch(
-            Proxy(pipeline, telemetry),
+            Proxy(pipeline),
             create(_services(config, tables, pipeline, telemetry, clock, repricing)),
         ),
         ops=OpsApp(OwnHealth(telemetry.registry, ready)),

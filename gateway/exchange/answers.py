@@ -2,6 +2,7 @@
 
 from gateway.core.money import to_usd
 from gateway.core.refusal import Refused
+from gateway.exchange import news
 from gateway.exchange.ports import Client
 from gateway.exchange.progress import Progress
 from gateway.exchange.relay import Owned
@@ -53,17 +54,17 @@ async def send_json(progress: Progress, body: bytes) -> None:
     await _send(progress.client, 200, pairs, body)
 
 
-async def send_refusal(progress: Progress, refused: Refused) -> None:
-    """Answer with a refusal in the caller's dialect."""
+async def send_refusal(progress: Progress, refused: Refused, allow: bytes | None = None) -> None:
+    """Answer with a refusal in the caller's dialect; `allow` is the method that its path takes."""
     answer = progress.call.dialect.refusal(refused)
-    trace = progress.trace.encode()
-    names = (b"x-gateway-trace", b"x-request-id", b"request-id")
-    await _send(
-        progress.client,
-        answer.status,
-        [*answer.headers, *((name, trace) for name in names)],
-        answer.body,
-    )
+    pairs = [
+        *answer.headers,
+        (b"x-gateway-trace", progress.trace.encode()),
+        *news.named(progress.trace),
+    ]
+    if allow is not None:
+        pairs.append((b"allow", allow))
+    await _send(progress.client, answer.status, pairs, answer.body)
 
 
 async def _send(client: Client, status: int, pairs: Headers, body: bytes) -> None:

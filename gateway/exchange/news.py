@@ -13,6 +13,12 @@ from gateway.core.outcome import (
 )
 from gateway.core.refusal import Code, Refused
 from gateway.exchange.switchboard import STOPPING
+from gateway.providers.adapter import Headers
+
+
+def named(trace: TraceId) -> Headers:
+    """Return the headers in which SDKs look for a call's name, for an answer that is our own."""
+    return [(b"x-request-id", trace.encode()), (b"request-id", trace.encode())]
 
 
 def of(ending: Ending | None, provider: Provider, trace: TraceId) -> Refused | None:

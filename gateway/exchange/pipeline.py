@@ -150,6 +150,13 @@ class Pipeline:
         else:
             await answers.send_json(progress, listed)
 
+    async def unserved(
+        self, call: Call, client: Client, refused: Refused, allow: bytes | None
+    ) -> None:
+        """Refuse a path that is not served, whoever asks; `allow` is the method that it would take."""
+        self._reporter.refused(refused.code)
+        await answers.send_refusal(self.begin(call, client), refused, allow)
+
     async def estimate(self, progress: Progress) -> Estimate | Refused:
         """Return what a prepared call may cost, and whether it would be admitted now."""
         try:

@@ -346,8 +346,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     is_json = _media_type(response.headers) in _JSON
     owned.end(ProviderError(status))
     if is_ours or not body or not is_json or _quotes(body, owned):
-        answer = owned.dialect.refusal(_provider_error(owned, status))
-        error = Withheld(answer.status, answer.headers, answer.body)
+        error = _in_place(owned, _provider_error(owned, status))
     else:
         error = Withheld(status, _kept(advice.capped(response.headers)), body)
     if owned.may_fall_back:
@@ -355,6 +354,12 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     else:
         await _deliver(owned, client, error)
     return ProviderError(status)
+
+
+def _in_place(owned: Owned, refused: Refused) -> Withheld:
+    """Return a refusal as the answer that the client gets in the place of the provider's."""
+    answer = owned.dialect.refusal(refused)
+    return Withheld(answer.status, [*answer.headers, *news.named(owned.trace)], answer.body)
 
 
 def _provider_error(owned: Owned, status: int) -> Refused:
@@ -378,8 +383,7 @@ def _news(owned: Owned) -> Refused | None:
 
 
 async def _refuse(owned: Owned, client: Client, refused: Refused) -> None:
-    answer = owned.dialect.refusal(refused)
-    await _send(owned, client, answer.status, [*answer.headers, *owned.told(owned)], answer.body)
+    await _deliver(owned, client, _in_place(owned, refused))
 
 
 async def _deliver(owned: Owned, client: Client, error: Withheld) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from msgspec import structs
 
 from gateway.core.refusal import Code, Refused
-from gateway.exchange.pipeline import Pipeline, Reporter
+from gateway.exchange.pipeline import Pipeline
 from gateway.exchange.progress import Call
 from gateway.providers.adapter import Dialect, Endpoint, Headers, Path
 from gateway.providers.paths import Listing, Metered, Routed, Unserved
@@ -109,10 +109,9 @@ class AsgiClient:
 class Proxy:
     """The data plane of every dialect."""
 
-    def __init__(self, pipeline: Pipeline, reporter: Reporter) -> None:
-        """Serve by `pipeline`; tell `reporter` of what is refused before it is a call."""
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Serve by `pipeline`."""
         self._pipeline = pipeline
-        self._reporter = reporter
 
     async def serve(self, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of a path that is a provider API's."""
@@ -124,13 +123,8 @@ class Proxy:
             case Listing(dialect, one):
                 await self._pipeline.models(_call(scope, dialect, _MODELS), client, one)
             case Unserved(refused, dialect, allow):
-                self._reporter.refused(refused.code)
-                answer = dialect.refusal(refused)
-                headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
-                if allow is not None:
-                    headers.append((b"allow", allow))
-                await client.start(answer.status, headers)
-                await client.send(answer.body, more=False)
+                call = _call(scope, dialect, _MODELS)
+                await self._pipeline.unserved(call, client, refused, allow)
             case _:
                 assert_never(routed)
 

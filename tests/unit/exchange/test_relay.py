@@ -278,6 +278,8 @@ async def test_an_error_answer_costs_nothing_and_passes_unless_it_is_about_our_k
     async with world.running():
         client = await world.call()
     assert client.status == status
+    named = world.trace.id if status == 502 else None
+    assert (client.header("x-request-id"), client.header("request-id")) == (named, named)
     assert KEY.encode() not in client.received
     assert world.trace.cost_nusd == 0
     assert world.trace.outcome is Outcome.PROVIDER_ERROR
@@ -317,6 +319,7 @@ async def test_a_success_that_is_no_answer_is_an_error_and_is_charged(body: byte
     async with world.running():
         client = await world.call()
     assert client.status == 502
+    assert client.header("x-request-id") == client.header("request-id") == world.trace.id
     assert world.trace.cost_basis is Basis.BOUND
 
 
