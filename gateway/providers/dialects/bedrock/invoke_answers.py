@@ -107,7 +107,7 @@ class ChunkReader:
             events = self._read(chunk)
         except _MALFORMED:
             events = unreadable(chunk)
-        if f'"{_METRICS}"'.encode() not in chunk:
+        if not _is_last(chunk):
             return events or OPAQUE
         self.is_over = True
         usage = self.account() or _measured(chunk)
@@ -175,6 +175,16 @@ def _text(told: Told) -> str:
         produced.append(spoken.content)
         produced.append(raw_text(spoken.tool_calls))
     return "".join(filter(None, produced))
+
+
+def _is_last(chunk: bytes) -> bool:
+    """Return whether a chunk has Bedrock's own account, which a tool may be named as too."""
+    if f'"{_METRICS}"'.encode() not in chunk:
+        return False
+    try:
+        return memoryview(_MEASURED.decode(chunk).metrics).nbytes > 0
+    except _MALFORMED:
+        return True
 
 
 def _measured(chunk: bytes) -> Usage | None:

@@ -81,13 +81,16 @@ _UNBOUNDED: Final[Mapping[str, str]] = {
     **dict.fromkeys(_GUARD, "guardrails are billed apart"),
     "amazon-bedrock-trace": "it is for guardrails, which are billed apart",
     "container": "it refers to what is stored elsewhere",
+    "compaction": "no limit holds for the summary",
     "context_management": "it calls the model again, unseen",
+    "fallbacks": "another model would answer, at its own price",
     "images": "images are billed apart",
     "inputImage": "images are billed apart",
     "inputs": "they may be images, which are billed apart",
     "max_tokens_to_sample": "it is of an API that is not metered here",
     "mcp_servers": "the provider reads what it likes there",
     "model": "the path names the model",
+    "speed": "the price of another speed is not known here",
 }
 
 
@@ -230,8 +233,9 @@ def _holder(family: Family, values: Values) -> Values:
 
 
 def _tools(values: Values) -> list[Any]:
-    given: list[Any] = values.get("tools") or (values.get("toolConfig") or {}).get("tools") or []
-    return given
+    inside: Any = (values.get("toolConfig") or {}).get("tools") or []
+    given = values.get("tools") or []
+    return [*given, *inside] if isinstance(inside, list) else inside
 
 
 def _schema_bytes(body: Body) -> int:

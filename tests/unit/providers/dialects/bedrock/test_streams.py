@@ -285,6 +285,21 @@ def test_claude_says_its_input_first_and_its_account_last():
     ]
 
 
+def test_a_tool_that_is_named_as_bedrocks_account_ends_nothing():
+    called = {"type": "tool_use", "name": "amazon-bedrock-invocationMetrics", "input": {}}
+    frames = [
+        chunk(CLAUDE_START),
+        chunk({"type": "content_block_start", "content_block": called}),
+        chunk(CLAUDE_DELTA),
+        chunk({"type": "message_stop", **METRICS}),
+    ]
+    assert told(invoke_reader(CLAUDE), *frames)[-2:] == [
+        Usage(input=5, output=3, cached=7),
+        Finished(),
+    ]
+    assert Finished() not in told(invoke_reader(CLAUDE), *frames[:2])
+
+
 def test_claude_without_bedrocks_end_is_finished_by_its_own():
     frames = [chunk(CLAUDE_START), chunk(CLAUDE_DELTA), chunk({"type": "message_stop"})]
     assert told(invoke_reader(CLAUDE), *frames)[-2:] == [
