@@ -3,7 +3,7 @@
 Refusals name the field and what is allowed, and quote nothing of the request but a number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.core.refusal import Code, Refused
@@ -74,6 +74,19 @@ def is_flag(value: object) -> bool:
 def is_list_of_objects(value: object) -> bool:
     """Return whether a value is an array of nothing but objects."""
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def arguments(messages: Iterable[Any]) -> int:
+    """Return how many arguments the calls of tools have that messages, of blocks, tell again.
+
+    A model may be shown each as markup (`<parameter name="a">1</parameter>`, as the published templates
+    of several are): that is up to eight tokens more than its JSON has bytes.
+    """
+    contents = (message.get("content") for message in messages)
+    blocks = (block for content in contents if isinstance(content, list) for block in content)
+    found = (block.get("toolUse", block) for block in blocks if isinstance(block, dict))
+    given = (call.get("input") for call in found if isinstance(call, dict))
+    return sum(len(named) for named in given if isinstance(named, dict))
 
 
 def check_overrides(values: Values) -> Refused | None:

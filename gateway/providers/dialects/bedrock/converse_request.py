@@ -15,6 +15,7 @@ from gateway.providers.adapter import Endpoint, Path, Wanted
 from gateway.providers.dialects.bedrock import families, headers, thinking, tiers
 from gateway.providers.fields import (
     MOST_TOKENS,
+    arguments,
     check_number,
     check_overrides,
     check_tier,
@@ -82,7 +83,7 @@ def read(path: Path, body: Body) -> Wanted | Refused:
             output_tokens=(values.get("inferenceConfig") or {}).get("maxTokens"),
             least_output_tokens=thinking.least_output(extra),
             text_bytes=body.text_bytes,
-            messages=len(values["messages"]),
+            messages=len(values["messages"]) + arguments(values["messages"]),
             tools=len(_tools(values)),
             schema_bytes=_schema_bytes(body),
             hides_input=_hides_input(values),

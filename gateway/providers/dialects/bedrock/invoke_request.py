@@ -17,6 +17,7 @@ from gateway.providers.dialects.bedrock.families import LIMITS, Family
 from gateway.providers.fields import (
     MOST_CHOICES,
     MOST_TOKENS,
+    arguments,
     check_number,
     invalid,
     is_list_of_objects,
@@ -133,7 +134,8 @@ def _asked(family: Family, path: Path, body: Body, tier: str | None) -> Asked:
         choices=max(values.get("num_generations") or 1, values.get("n") or 1),
         prompts=max(1, len(values.get("texts") or ())),
         text_bytes=body.text_bytes,
-        messages=len(values.get("messages") or values.get("chat_history") or ()),
+        messages=len(values.get("messages") or values.get("chat_history") or ())
+        + arguments(values.get("messages") or ()),
         tools=sum(map(_weight, _tools(values))),
         schema_bytes=_schema_bytes(body),
         hides_input=_hides_input(family, values),

@@ -16,6 +16,7 @@ from gateway.providers.dialects.messages import tiers
 from gateway.providers.fields import (
     MOST_TOKENS,
     Values,
+    arguments,
     check_model,
     check_number,
     check_overrides,
@@ -71,7 +72,7 @@ def read(path: Path, body: Body) -> Wanted | Refused:
         output_tokens=values["max_tokens"],
         least_output_tokens=_least_output_tokens(thinking, values["max_tokens"]),
         text_bytes=body.text_bytes,
-        messages=len(values["messages"]),
+        messages=len(values["messages"]) + arguments(values["messages"]),
         tools=sum(map(_weight, tools)),
         schema_bytes=_schema_bytes(body, tools),
         hides_input=_hides_input(values, tools),

@@ -247,3 +247,9 @@ def test_no_refusal_quotes_the_prompt():
     body = {"messages": said({"text": secret}), EXTRA: {secret * 40: 1}}
     found = refused(Endpoint.CONVERSE, body, model=NOVA)
     assert secret not in found.message
+
+
+def test_the_arguments_of_calls_are_counted_with_their_framing():
+    call = {"toolUse": {"toolUseId": "t", "name": "f", "input": {"a": 1, "b": 2}}}
+    messages = [*SAID, {"role": "assistant", "content": [call, call, {"text": "x"}]}]
+    assert converse(messages=messages).asked.messages == 2 + 4

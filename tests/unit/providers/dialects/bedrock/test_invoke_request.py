@@ -208,3 +208,9 @@ def test_the_tier_is_in_a_header():
 def test_guardrails_in_a_header_are_refused():
     headers = [(b"x-amzn-bedrock-guardrailidentifier", b"g")]
     assert refused(Endpoint.INVOKE, OF_CLAUDE, headers=headers).code is Code.BOUND_UNKNOWN
+
+
+def test_the_arguments_of_calls_are_counted_with_their_framing():
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1, "b": 2}}
+    body = {"messages": [{"role": "assistant", "content": [call]}]}
+    assert taken(Endpoint.INVOKE, body).asked.messages == 1 + 2

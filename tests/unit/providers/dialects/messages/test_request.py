@@ -218,6 +218,12 @@ def test_tools_of_the_callers_are_counted_with_their_framing():
     assert wanted(tools=[{"type": "computer_toolset_20260801"}]).asked.hides_input
 
 
+def test_the_arguments_of_calls_are_counted_with_their_framing():
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1, "b": {"c": 2}}}
+    assert wanted(messages=said(call, call, "a", {"type": "text"})).asked.messages == 1 + 4
+    assert wanted(messages=said({"type": "tool_use", "input": "a"})).asked.messages == 1
+
+
 def test_schemas_that_may_be_repeated_are_counted_again():
     schema = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
     assert wanted(output_config=schema).asked.schema_bytes == len(
