@@ -36,15 +36,18 @@ UNBOUNDED: Final[Mapping[str, str]] = {
     "search_parameters": "searches are billed per use",
     "background": "the call would run on after its answer",
     "deferred": "the call would run on after its answer",
+    "data_sources": "what is found there is read by calls of the model that nobody sees",
+    "dataSources": "what is found there is read by calls of the model that nobody sees",
+    "enhancements": "they are billed apart",
 }
-"""Fields whose cost no bound covers, and why.
+"""Fields whose cost no bound covers, and why. The last three are Azure's.
 
 `prediction`: OpenAI's guide on predicted outputs bills rejected tokens as completion tokens and
 does not allow `max_completion_tokens` beside it (developers.openai.com, November 2026).
 """
 
-STORED_INPUT: Final = frozenset({"conversation", "previous_response_id", "prompt"})
-"""Fields that refer to input which the provider keeps."""
+STORED_INPUT: Final = frozenset({"chat_template", "conversation", "previous_response_id", "prompt"})
+"""Fields that refer to input which the provider keeps, or make of the body more than it holds."""
 
 MESSAGE_FIELDS: Final = frozenset(
     {

@@ -237,7 +237,9 @@ def test_an_answer_sent_back_as_the_sdk_dumps_it_hides_nothing():
     assert not wanted(messages=[message, tool]).asked.hides_input
 
 
-@pytest.mark.parametrize("name", ["conversation", "previous_response_id", "prompt"])
+@pytest.mark.parametrize(
+    "name", ["chat_template", "conversation", "previous_response_id", "prompt"]
+)
 def test_stored_input_hides_input(name: str):
     assert wanted(**{name: "x"}).asked.hides_input
 
