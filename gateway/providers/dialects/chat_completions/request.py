@@ -34,6 +34,7 @@ UNBOUNDED: Final[Mapping[str, str]] = {
     "prediction": "rejected prediction tokens are billed as output beyond the ceiling",
     "web_search_options": "searches are billed per use",
     "search_parameters": "searches are billed per use",
+    "enable_search": "searches are billed per use",
     "background": "the call would run on after its answer",
     "deferred": "the call would run on after its answer",
     "data_sources": "what is found there is read by calls of the model that nobody sees",
