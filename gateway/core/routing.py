@@ -4,6 +4,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from itertools import accumulate
+from typing import Final
 
 import msgspec
 from msgspec import structs
@@ -11,6 +12,9 @@ from msgspec import structs
 from gateway.core.ids import ModelName, Provider
 from gateway.core.pricing import Model, PriceBook
 from gateway.core.refusal import Code, Refused
+
+_SHOWN: Final = 5
+"""A refusal names so many models at most."""
 
 
 class WeightedModel(msgspec.Struct, frozen=True):
@@ -87,7 +91,7 @@ class Directory(msgspec.Struct, frozen=True):
         if len(candidates) > 1:
             return Refused(
                 Code.MODEL_NOT_FOUND,
-                f"Several providers sell this model; ask for one of {', '.join(candidates[:5])}.",
+                f"Several providers sell this model; ask for one of {', '.join(candidates[:_SHOWN])}.",
                 param="model",
             )
         return ModelName(asked)
@@ -108,12 +112,18 @@ class Directory(msgspec.Struct, frozen=True):
                 "Add it under prices: in the configuration, or ask for a priced model.",
                 param="model",
             )
-        some = ", ".join(self.names()[:5])
         return Refused(
             Code.MODEL_NOT_FOUND,
-            f"This model is not enabled here. Enabled: {some}.",
+            f"This model is not enabled here. Enabled: {_some(self.names())}.",
             param="model",
         )
+
+
+def _some(names: list[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - _SHOWN
+    shown = ", ".join(names[:_SHOWN])
+    return shown if more <= 0 else f"{shown} and {more} more, which the listing of models has"
 
 
 def directory(

@@ -67,6 +67,15 @@ def unmetered(dialect: Dialect, served: Sequence[str]) -> Unserved:
     return Unserved(Refused(Code.ENDPOINT_NOT_METERED, message), dialect)
 
 
+def misplaced(dialect: Dialect, prefix: str) -> Unserved:
+    """Return the refusal of a path that would be served, or at least known, under `prefix`."""
+    message = (
+        f"This path is not metered here, so it is refused. This API is under {prefix}: "
+        "let your SDK's base URL end in that."
+    )
+    return Unserved(Refused(Code.ENDPOINT_NOT_METERED, message), dialect)
+
+
 def wrong_method(dialect: Dialect, allowed: str) -> Unserved:
     """Return the refusal of another method than the one that a path has."""
     message = f"Use {allowed} for this path."

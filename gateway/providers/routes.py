@@ -25,6 +25,7 @@ from gateway.providers.paths import (
     Metered,
     Routed,
     Unserved,
+    misplaced,
     parameter,
     segment,
     unmetered,
@@ -54,8 +55,7 @@ def route(method: str, raw_path: bytes, query: bytes) -> Routed | Elsewhere:
     api = _APIS.get(first)
     if api is not None and raw_path.startswith(b"/"):
         return api(method, rest, query)
-    name = _resolved(raw_path)
-    return _ELSEWHERE if name not in _APIS else _REFUSED[name]
+    return _REFUSED.get(_resolved(raw_path), _ELSEWHERE)
 
 
 class _OpenAiApi:
@@ -111,6 +111,8 @@ def _metered(calls: Mapping[bytes, Path], dialect: Dialect) -> dict[bytes, Meter
 _OPENAI_API: Final = _OpenAiApi(
     "/v1", OPENAI, _metered(_BODIES, OPENAI) | _metered(_RESPONSES, OPENAI_RESPONSES)
 )
+_ANTHROPIC_AT_HOME: Final = misplaced(ANTHROPIC, "/anthropic")
+_GEMINI_AT_HOME: Final = misplaced(GEMINI, "/gemini")
 _AZURE_V1: Final = _OpenAiApi(
     "/azure/openai/v1", AZURE, _metered(_BODIES, AZURE) | _metered(_RESPONSES, AZURE_RESPONSES)
 )
@@ -124,6 +126,15 @@ _AZURE_REFUSAL: Final = unmetered(
         *(f"{_DEPLOYMENTS}/{path.decode()}" for path in _BODIES),
     ],
 )
+
+
+def _openai(method: str, rest: bytes, query: bytes) -> Routed:
+    """Return what a path under `/v1` means. Other vendors have that version, too."""
+    if rest in {b"messages", b"messages/count_tokens"}:
+        return _ANTHROPIC_AT_HOME
+    if rest.startswith(b"models/") and method == "POST" and b":" in rest:
+        return _GEMINI_AT_HOME
+    return _OPENAI_API(method, rest, query)
 
 
 def _azure(method: str, rest: bytes, query: bytes) -> Routed:
@@ -172,7 +183,7 @@ def _resolved(raw_path: bytes) -> bytes:
 
 
 _APIS: Final[Mapping[bytes, Callable[[str, bytes, bytes], Routed]]] = {
-    b"v1": _OPENAI_API,
+    b"v1": _openai,
     b"azure": _azure,
     b"anthropic": _ANTHROPIC_API,
     b"gemini": _GEMINI_API,
@@ -184,4 +195,8 @@ _REFUSED: Final[Mapping[bytes, Unserved]] = {
     b"anthropic": _ANTHROPIC_API.refusal,
     b"gemini": _GEMINI_API.refusal,
     b"bedrock": _BEDROCK_API.refusal,
+    b"v1beta": _GEMINI_AT_HOME,
+    b"openai": misplaced(AZURE, "/azure"),
+    b"model": misplaced(BEDROCK, "/bedrock"),
 }
+"""By first segment; the last three are what providers have at their root, and SDKs ask for."""

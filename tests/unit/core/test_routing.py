@@ -83,6 +83,16 @@ def test_an_ambiguous_name_is_refused_with_the_choice():
     assert "azure/gpt-4o" in answer.message
 
 
+@pytest.mark.parametrize(
+    ("count", "end"), [(5, "e/4."), (8, "e/4 and 3 more, which the listing of models has.")]
+)
+def test_a_refusal_names_a_few_models_and_says_how_many_more_there_are(count: int, end: str):
+    models = {one.name: one for one in (model(f"e/{n}") for n in range(count))}
+    answer = directory(PriceBook("1", models), [Provider("e")], {}).find("nope", "r1")
+    assert isinstance(answer, Refused)
+    assert answer.message.endswith(end)
+
+
 def test_a_run_always_meets_the_same_model_behind_a_name():
     assert len({pick(FAST, "run-7") for _ in range(20)}) == 1
 

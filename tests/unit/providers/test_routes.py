@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gateway.core.refusal import Code
-from gateway.providers.adapter import Endpoint, Path
+from gateway.providers.adapter import Dialect, Endpoint, Path
 from gateway.providers.paths import Listing, Metered, Unserved
 from gateway.providers.routes import (
+    ANTHROPIC,
     AZURE,
     AZURE_RESPONSES,
+    BEDROCK,
     GEMINI,
     OPENAI,
     OPENAI_RESPONSES,
@@ -170,7 +172,7 @@ def test_a_path_is_taken_literally(path: bytes):
 
 @pytest.mark.parametrize(
     "path",
-    [b"/", b"/status", b"/api/v1/runs", b"/api/v1/chat/completions", b"/v10/x", b"/v1beta/models"],
+    [b"/", b"/status", b"/api/v1/runs", b"/api/v1/chat/completions", b"/v10/x", b"/models/x"],
 )
 def test_other_paths_are_elsewhere(path: bytes):
     assert route("GET", path, b"") == Elsewhere()
@@ -194,3 +196,24 @@ def test_geminis_paths_are_routed_and_no_other_spelling_of_them():
         refused = route("POST", raw, b"")
         assert isinstance(refused, Unserved)
         assert (refused.dialect, refused.refused.code) == (GEMINI, Code.ENDPOINT_NOT_METERED)
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect", "prefix"),
+    [
+        ("/v1/messages", ANTHROPIC, "/anthropic"),
+        ("/v1/messages/count_tokens", ANTHROPIC, "/anthropic"),
+        ("/v1beta/models/m:generateContent", GEMINI, "/gemini"),
+        ("/v1/models/m:streamGenerateContent", GEMINI, "/gemini"),
+        ("//v1beta/x", GEMINI, "/gemini"),
+        ("/openai/deployments/d/chat/completions", AZURE, "/azure"),
+        ("/model/m/converse", BEDROCK, "/bedrock"),
+    ],
+)
+def test_an_sdk_with_another_apis_base_url_is_told_its_own(
+    path: str, dialect: Dialect, prefix: str
+):
+    found = route("POST", path.encode(), b"")
+    assert isinstance(found, Unserved)
+    assert (found.refused.code, found.dialect) == (Code.ENDPOINT_NOT_METERED, dialect)
+    assert f"under {prefix}:" in found.refused.message
