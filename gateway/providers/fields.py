@@ -43,6 +43,16 @@ OVERRIDES: Final = frozenset(
 """Fields by which a request would choose where it goes or what it costs, instead of the gateway."""
 
 
+_READ: Final = OVERRIDES | {
+    *("background", "best_of", "compaction", "container", "context_management", "data_sources"),
+    *("deferred", "enable_search", "functions", "inference_geo", "input", "max_completion_tokens"),
+    *("max_output_tokens", "max_tokens", "mcp_servers", "messages", "modalities", "model", "n"),
+    *("prediction", "previous_response_id", "prompt", "search_parameters", "service_tier", "speed"),
+    *("stream", "stream_options", "suffix", "system", "thinking", "tools", "web_search_options"),
+}
+"""Fields of the request itself that decide on its cost."""
+
+
 def invalid(param: str | None, message: str) -> Refused:
     """Return the refusal of a request that is wrong in itself."""
     return Refused(Code.INVALID_REQUEST, message, param=param)
@@ -92,9 +102,22 @@ def arguments(messages: Iterable[Any]) -> int:
 def check_overrides(values: Values) -> Refused | None:
     """Refuse fields that would choose another place, key, model or price than the gateway's."""
     if OVERRIDES.isdisjoint(values):
-        return None
+        return _check_spelling(values)
     name = min(OVERRIDES & values.keys())
     return invalid(name, f"{name} is decided by the gateway and can't be sent; remove it.")
+
+
+def _check_spelling(values: Values) -> Refused | None:
+    """Refuse a field that decides on the cost in another case than its own.
+
+    To Go's `encoding/json`, which hosts and other gateways are written with, it is the same field, and
+    the last one counts; characters that fold alike are alike to it too.
+    """
+    for name in values:
+        folded = name.casefold()
+        if folded != name and folded in _READ:
+            return invalid(folded, f"{folded} must be written so, in lower case.")
+    return None
 
 
 def check_number(

@@ -278,3 +278,12 @@ def test_a_refusal_quotes_nothing_of_the_body():
     found = DIALECT.read(Path(endpoint=Endpoint.CHAT_COMPLETIONS), twice)
     assert isinstance(found, Refused)
     assert canary not in found.message
+
+
+@pytest.mark.parametrize(
+    "name", ["Model", "MAX_TOKENS", "max_to\u212aens", "me\u017fsages", "N", "Tools"]
+)
+def test_a_field_in_another_case_is_refused_as_some_hosts_heed_it(name: str):
+    found = refused(**{name: 100_000})
+    assert (found.code, found.param) == (Code.INVALID_REQUEST, name.casefold())
+    assert isinstance(read(**{f"x-{name}": 1, "userTier": 1}), Wanted)
