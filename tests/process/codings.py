@@ -5,8 +5,9 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
+import zstandard
+
 BOMB_BYTES: Final = 32 * 1024 * 1024
-_BLOCK_BYTES: Final = 128 * 1024
 
 
 def coded(name: str, body: bytes) -> tuple[str, bytes]:
@@ -27,23 +28,12 @@ def _in_two_members(body: bytes) -> bytes:
     return gzip.compress(body[:half]) + gzip.compress(body[half:])
 
 
-def _zstd(body: bytes) -> bytes:
-    """Return a Zstandard frame of raw blocks (RFC 8878, 3.1.1): packed in form, and not in size."""
-    blocks = [body[at : at + _BLOCK_BYTES] for at in range(0, len(body), _BLOCK_BYTES)]
-    packed = b"".join(
-        (len(block) << 3 | (index == len(blocks) - 1)).to_bytes(3, "little") + block
-        for index, block in enumerate(blocks)
-    )
-    # No content size, no checksum, no dictionary; a window of 128 KiB.
-    return b"\x28\xb5\x2f\xfd\x00\x38" + packed
-
-
 CODINGS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
     "gzip": ("gzip", gzip.compress),
     "x-gzip": ("x-gzip", gzip.compress),
     "deflate": ("deflate", zlib.compress),
     "raw-deflate": ("deflate", _raw_deflated),
-    "zstd": ("zstd", _zstd),
+    "zstd": ("zstd", zstandard.compress),
     "br": ("br", lambda body: b"\x0b\x02\x80" + body + b"\x03"),
     "identity": ("identity", lambda body: body),
     "two-members": ("gzip", _in_two_members),

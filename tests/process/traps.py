@@ -191,9 +191,9 @@ _UNBELIEVABLE: dict[str, Any] = {
 
 
 def codings() -> Iterator[Trap]:
-    for name in ("gzip", "deflate", "identity"):
+    for name in ("gzip", "deflate", "identity", "two-members", "zstd"):
         yield Trap(f"coded-{name}", {"coding": name}, Same(), ALL, BOTH)
-    for name in ("zstd", "br", "gzip-twice", "unknown", "false-label", "two-members"):
+    for name in ("br", "gzip-twice", "unknown", "false-label"):
         yield Trap(f"coded-{name}", {"coding": name}, Refused(is_free=False), ALL, BOTH)
     yield Trap("coded-truncated", {"coding": "truncated"}, Refused(is_free=False), ALL, WHOLE)
     yield Trap("coded-bomb", {"coding": "bomb"}, Refused(is_free=False), ALL, WHOLE)
