@@ -1,5 +1,6 @@
 """Where a provider is, taken from its configured base URL once, at start."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +11,9 @@ from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
+_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+"""What RFC 3986 (3.3) lets be in a path: nothing else can be sent as the target of a request."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -34,9 +38,13 @@ def place(provider: Provider, base_url: str) -> Place:
     except ValueError:
         raise _unusable(provider) from None
     is_plain = not (url.query or url.fragment or url.username or url.password)
-    if url.scheme not in _PORTS or not url.hostname or not is_plain or not base_url.isascii():
+    can_be_sent = _HOST.fullmatch(url.hostname or "") and _PATH.fullmatch(url.path)
+    # Python takes line ends and tabs out of a URL, and spaces off its ends, without a word.
+    if url.scheme not in _PORTS or not is_plain or not can_be_sent or port == 0:
         raise _unusable(provider)
-    return Place(url.scheme, url.hostname, port or _PORTS[url.scheme], url.path.rstrip("/"))
+    if not base_url.isascii() or not base_url.isprintable() or " " in base_url:
+        raise _unusable(provider)
+    return Place(url.scheme, url.hostname or "", port or _PORTS[url.scheme], url.path.rstrip("/"))
 
 
 def _unusable(provider: Provider) -> ConfigurationInvalid:
