@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from gateway.app import trying
 from gateway.config import Config
 from gateway.core.routing import Directory
+from gateway.providers import catalog
 from gateway.store.installation import FirstStart
 
 
@@ -18,8 +19,7 @@ def first(
         *_where(base_url, config),
         f"Client token: {token}",
         f"Owner sign-in (once, within 30 minutes): {site}/console/sign-in/{given.owner_link.reveal()}",
-        "Try it:",
-        f"  {trying.command(site, token, config, spoken)}",
+        *trying.lines(site, token, config, spoken),
     ]
 
 
@@ -35,7 +35,7 @@ def jobs_only() -> list[str]:
 
 
 def _where(base_url: str, config: Config) -> list[str]:
-    lines = [f"Base URL: {base_url}"]
+    lines = [f"Base URL: {base_url}", *_other_urls(base_url.removesuffix("/v1"), config)]
     others = [name for name, one in config.providers.items() if not one.is_sandbox]
     if len(others) == len(config.providers):
         return lines
@@ -46,6 +46,16 @@ def _where(base_url: str, config: Config) -> list[str]:
         *lines,
         "Provider: the built-in sandbox answers (no model, nothing is billed). "
         "Set OPENAI_API_KEY (or ANTHROPIC_API_KEY, GEMINI_API_KEY), or providers: in the configuration, for a real one.",
+    ]
+
+
+def _other_urls(site: str, config: Config) -> list[str]:
+    """Return where the APIs are that providers speak and OpenAI's SDKs do not."""
+    spoken = {one.dialect for one in config.providers.values()}
+    return [
+        f"Base URL for {dialect}: {site}{path}"
+        for dialect, path in catalog.PATHS.items()
+        if dialect in spoken and dialect != "openai"
     ]
 
 

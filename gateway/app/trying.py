@@ -7,27 +7,44 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.config import Config
+from gateway.core.ids import Provider
 from gateway.core.routing import Directory
 
 _CHEAP: Final = (
     "openai/gpt-5-nano",
     "openai/gpt-4o-mini",
+    "azure/o4-mini",
     "anthropic/claude-haiku-4-5",
     "gemini/gemini-2.5-flash-lite",
+    "bedrock/amazon.nova-micro-v1:0",
+    "bedrock/global.amazon.nova-2-lite-v1:0",
 )
+"""Of the providers that the environment offers: no model that only hears, or costs much."""
 _UNKNOWN: Final = "MODEL"
 _TOKENS: Final = 100
 _HELLO: Final = [{"role": "user", "content": "Hello"}]
 
 
-def command(site: str, token: str, config: Config, spoken: Mapping[str, Directory]) -> str:
-    """Return a command that makes a first call: in OpenAI's API if any model can be asked in it."""
+def lines(site: str, token: str, config: Config, spoken: Mapping[str, Directory]) -> list[str]:
+    """Return how to make a first call: in OpenAI's API if any model can be asked in it."""
     dialect, model = to_try(config, spoken)
     path, body = _CALLS[dialect](model)
-    return (
-        f"curl {site}{path} -H 'Authorization: Bearer {token}' "
-        f"-H 'Content-Type: application/json' -d '{msgspec.json.encode(body).decode()}'"
-    )
+    return [
+        _heading(config, model),
+        f"  curl {site}{path} -H 'Authorization: Bearer {token}' "
+        f"-H 'Content-Type: application/json' -d '{msgspec.json.encode(body).decode()}'",
+    ]
+
+
+def _heading(config: Config, model: str) -> str:
+    """Return the line above the call: what its model stands for, where that can't be known here."""
+    if model == _UNKNOWN:
+        return "Try it, with a model that has a price under prices: in the place of MODEL:"
+    seller, _, own = model.partition("/")
+    provider = config.providers.get(Provider(seller))
+    if provider is None or provider.dialect != "azure" or model in config.prices:
+        return "Try it:"
+    return f"Try it, with a deployment of yours, priced under prices:, in the place of {own}:"
 
 
 def to_try(config: Config, spoken: Mapping[str, Directory]) -> tuple[str, str]:
