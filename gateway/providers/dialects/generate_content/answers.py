@@ -197,8 +197,8 @@ def _counted_embeddings(answer: Answer) -> Usage | None:
     if not embeddings or len(counts) < len(embeddings):
         return None
     tokens = [accounts.count(count) for count in counts if count is not None]
-    if len(tokens) < len(embeddings) or None in tokens:
-        return None
+    if len(tokens) < len(embeddings) or not all(tokens):
+        return None  # no text has no tokens at all, so that a zero means that nobody counted
     return Usage(input=sum(filter(None, tokens)), output=0)
 
 

@@ -107,7 +107,8 @@ def test_embeddings_may_be_counted_one_by_one():
     counted = [{"values": [1], "statistics": {"tokenCount": n}} for n in (3, 4.0)]
     assert whole({"embeddings": counted}, EMBEDDING) == (Usage(input=7, output=0),)
     assert whole({"embedding": counted[0]}, EMBEDDING) == (Usage(input=3, output=0),)
-    for odd in ({"values": []}, {"statistics": {"tokenCount": "4"}}, {"statistics": {}}):
+    zero = {"statistics": {"tokenCount": 0}}
+    for odd in ({"values": []}, {"statistics": {"tokenCount": "4"}}, {"statistics": {}}, zero):
         assert whole({"embeddings": [counted[0], odd]}, EMBEDDING) == (Opaque(),)
 
 
