@@ -419,8 +419,8 @@ class Config(Section, frozen=True, kw_only=True):
     providers: Annotated[
         Mapping[ProviderName, ProviderSettings],
         Meta(
-            description="Providers by name. Without this section: openai, when OPENAI_API_KEY is "
-            "set; else the sandbox."
+            description="Providers by name. Without this section: those that the environment has "
+            "keys for (OPENAI_API_KEY, ANTHROPIC_API_KEY …); else the sandbox."
         ),
     ] = msgspec.field(default_factory=_sandbox_alone)
     models: Annotated[
