@@ -7,6 +7,8 @@ that the gateway leaves behind is searched for it, in the ways in which it may b
 import asyncio
 import base64
 import contextlib
+import json
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -17,11 +19,13 @@ import httpx
 import openai
 import pytest
 
-from tests.process import standins
+from tests.process import spoken, standins
+from tests.process.bedrock_provider import EVENTS, Answer, BedrockProvider, chunk, event, exception
 from tests.process.canaries import Canaries, files_below, relations, search
 from tests.process.conversation import HELLO, WEATHER
 from tests.process.gateway_process import Gateway
-from tests.process.observing import PRICE, provider, running, trace
+from tests.process.observing import PRICE, running, trace
+from tests.process.spoken import CLAUDE, FORMS, Form
 from tests.process.standins import Scripted
 
 MODEL = "mock/model"
@@ -39,13 +43,22 @@ def stand_in() -> Iterator[Scripted]:
 
 
 @pytest.fixture(scope="module")
-def gateway(stand_in: Scripted) -> Iterator[Gateway]:
-    config = {
-        "providers": {"mock": {**provider(stand_in), "key": "${PROVIDER_KEY}"}},
-        "prices": {MODEL: PRICE, "mock/killed": PRICE, "mock/slow": PRICE},
-        "timeouts": {"first_byte": "1s"},
-    }
-    with running(config, environment={"PROVIDER_KEY": stand_in.key}) as made:
+def amazon() -> Iterator[BedrockProvider]:
+    made = BedrockProvider("key-" + canary("the key of Bedrock"))
+    with made.running():
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gateway(stand_in: Scripted, amazon: BedrockProvider) -> Iterator[Gateway]:
+    config = spoken.config(stand_in, amazon)
+    for provider in config["providers"].values():
+        provider["key"] = "${PROVIDER_KEY}" if provider["key"] == stand_in.key else "${AMAZON_KEY}"
+    config["prices"] |= {"mock/killed": PRICE, "mock/slow": PRICE}
+    config["models"] = {"team": {"targets": [{"model": "mock/slow"}], "fallbacks": [MODEL]}}
+    config["timeouts"] = {"first_byte": "1s"}
+    keys = {"PROVIDER_KEY": stand_in.key, "AMAZON_KEY": amazon.key}
+    with running(config, environment=keys) as made:
         yield made
 
 
@@ -299,12 +312,139 @@ def killed_and_left(gateway: Gateway, stand_in: Scripted) -> None:
         client.chat.completions.create(model="mock/killed", messages=said("killed again"))
 
 
+def ask(client: httpx.Client, form: Form, where: str) -> httpx.Response:
+    """Ask in a form of an API, with a text wherever there is room for one."""
+    headers = {
+        "user-agent": canary(f"{where}: user agent"),
+        "anthropic-beta": canary(f"{where}: beta"),
+        "x-stainless-os": canary(f"{where}: system"),
+        "x-goog-user-project": canary(f"{where}: project"),
+        "idempotency-key": canary(f"{where}: idempotency"),
+    }
+    path = form.path + ("&a=" if "?" in form.path else "?a=") + canary(f"{where}: query")
+    return client.post(path, json=form.body(canary(f"{where}: prompt")), headers=headers)
+
+
+def plain(gateway: Gateway) -> httpx.Client:
+    """Return a client that has the gateway's address and token and nothing of its own."""
+    headers = {"authorization": f"Bearer {gateway.client_token}"}
+    return httpx.Client(base_url=gateway.url, headers=headers, timeout=30)
+
+
+def in_every_form(gateway: Gateway, stand_in: Scripted, amazon: BedrockProvider) -> None:
+    stand_in.script("model", echo=True, tokens_per_chunk=1000)
+    with plain(gateway) as client:
+        for form in FORMS:
+            amazon.answers[CLAUDE] = told_by_bedrock(form, canary(f"{form.name}: prompt"))
+            answer = ask(client, form, form.name)
+            assert answer.status_code == 200, answer.text
+            coded = re.findall(rb'"bytes":"([^"]+)', answer.content)
+            said = answer.content + b"".join(map(base64.b64decode, coded))
+            assert canary(f"{form.name}: prompt").encode() in said
+
+
+def told_by_bedrock(form: Form, text: str) -> Answer:
+    """Return an answer that says a text, in the form that is asked for."""
+    usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
+    content = [{"type": "text", "text": text}]
+    match form.name.removeprefix("bedrock "):
+        case "converse":
+            output = {"message": {"role": "assistant", "content": [{"text": text}]}}
+            whole = {"output": output, "stopReason": text, "usage": usage}
+        case "invoke":
+            whole = {"content": content, "usage": {"input_tokens": 1, "output_tokens": 1}}
+        case "converse-stream":
+            delta = {"delta": {"text": text}, "contentBlockIndex": 0}
+            end = event("messageStop", {"stopReason": "end_turn"})
+            frames = [event("contentBlockDelta", delta), end, event("metadata", {"usage": usage})]
+            return Answer(frames, 200, EVENTS)
+        case _:
+            delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}
+            return Answer([chunk(delta), chunk({"type": "message_stop"})], 200, EVENTS)
+    return Answer([json.dumps(whole).encode()])
+
+
+def errors_in_every_form(gateway: Gateway, stand_in: Scripted, amazon: BedrockProvider) -> None:
+    with plain(gateway) as client:
+        for form in FORMS:
+            where = f"an error of {form.name}"
+            text = f"{canary(f'{where}: prompt')} {stand_in.key} {amazon.key}"
+            body = {"message": text, "error": {"message": text, "type": text, "code": text}}
+            stand_in.script("model", status=400, body=body)
+            amazon.answers[CLAUDE] = Answer([json.dumps(body).encode()], 400)
+            answer = ask(client, form, where)
+            assert canary.mark not in answer.text + str(answer.headers)
+            if form.broken is not None:
+                stand_in.script("model", inserted=form.broken(text))
+            frame = exception("modelStreamErrorException", text)
+            amazon.answers[CLAUDE] = Answer([frame], 200, EVENTS)
+            answer = ask(client, form, where)
+            assert canary.mark not in answer.text + str(answer.headers)
+
+
+def refused_in_every_form(gateway: Gateway, stand_in: Scripted, amazon: BedrockProvider) -> None:
+    with plain(gateway) as client:
+        for form in FORMS:
+            where = f"a refusal of {form.name}"
+            text = canary(f"{where}: text")
+            body = form.body(canary(f"{where}: prompt")) | {"model": canary(f"{where}: model")}
+            for given in (body, body | {"max_tokens": text, text: 1}, {text: [text]}, [text]):
+                client.post(form.path, json=given)
+                path = elsewhere(form, canary(f"{where}: model in the path"))
+                assert client.post(path, json=given).status_code in {400, 404}
+    with httpx.Client(base_url=gateway.url) as stranger:
+        for form in FORMS:
+            path = elsewhere(form, canary(f"{form.name}: model of a stranger"))
+            for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"):
+                key = {name: canary(f"{form.name}: {name}")}
+                answer = stranger.post(path, json=form.body(canary("a stranger")), headers=key)
+                assert answer.status_code in {401, 404}
+
+
+def elsewhere(form: Form, text: str) -> str:
+    """Return a form's path with a text in the place of its model, or behind it where it has none."""
+    for name in ("azure%2Fmodel", "gemini%2Fmodel", f"bedrock%2F{CLAUDE.replace(':', '%3A')}"):
+        if name in form.path:
+            return form.path.replace(name, f"a%20prompt%20{text}")
+    return f"{form.path}/{text}"
+
+
+def listed_by_name(gateway: Gateway, stand_in: Scripted) -> None:
+    with plain(gateway) as client:
+        for path in (
+            *("/v1/models", "/anthropic/v1/models", "/gemini/v1/models", "/azure/openai/v1/models"),
+            *("/bedrock/foundation-models", "/gemini/v1beta/files", "/bedrock/model"),
+        ):
+            assert client.get(f"{path}/{canary('a name listed')}").status_code == 404
+
+
+def passed_on_to_others(gateway: Gateway, stand_in: Scripted) -> None:
+    text = canary("the first of two: error")
+    stand_in.script("slow", status=500, body={"error": {"message": text, "code": text}})
+    stand_in.script("model", echo=True)
+    with gateway.sdk() as client:
+        answer = client.chat.completions.create(model="team", messages=said("the first of two"))
+    assert canary("the first of two: prompt") in (answer.choices[0].message.content or "")
+
+
+def paced(gateway: Gateway, stand_in: Scripted) -> None:
+    options = ["--requests-per-minute=1", "--json"]
+    token = json.loads(gateway.cli("tokens", "create", "paced", *options).stdout)["token"]
+    with gateway.sdk(token=token) as client:
+        client.chat.completions.create(model=MODEL, messages=said("paced"))
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model=MODEL, messages=said("paced"), **others("paced"))
+
+
 STORIES: list[Callable[[Gateway, Scripted], None]] = [
     whole,
     streamed,
     tools,
     embedded,
     named_by_the_provider,
+    listed_by_name,
+    passed_on_to_others,
+    paced,
     refused,
     malformed,
     from_strangers,
@@ -317,6 +457,13 @@ STORIES: list[Callable[[Gateway, Scripted], None]] = [
 ]
 
 
+EVERYWHERE: list[Callable[[Gateway, Scripted, BedrockProvider], None]] = [
+    in_every_form,
+    errors_in_every_form,
+    refused_in_every_form,
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Where the search met what must not be there, and what has to be."""
@@ -326,8 +473,11 @@ class Found:
 
 
 @pytest.fixture(scope="module")
-def found(gateway: Gateway, stand_in: Scripted) -> Found:
+def found(gateway: Gateway, stand_in: Scripted, amazon: BedrockProvider) -> Found:
     """Let every story happen, then search all that is left, on disk also after the gateway's end."""
+    for everywhere in EVERYWHERE:
+        stand_in.reset()
+        everywhere(gateway, stand_in, amazon)
     for story in STORIES:
         stand_in.reset()
         story(gateway, stand_in)
