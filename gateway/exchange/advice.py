@@ -26,6 +26,13 @@ def read(headers: Headers, now: datetime) -> Advice:
     return Advice(_retry_after_s(found, now), found.get(_SHOULD_RETRY) == "false")
 
 
+def wait_s(headers: Headers) -> int | None:
+    """Return for how many seconds an answer asks, at most 60, by its own clock; None: it does not."""
+    found = {name: value.decode("latin-1").strip() for name, value in headers}
+    asked = None if _RETRY_AFTER.isdisjoint(found) else _retry_after_s(found, _date(found))
+    return None if asked is None else min(ceil(asked), _MOST_WAIT_S)
+
+
 def capped(headers: Headers) -> Headers:
     """Return headers that ask for no more than a minute's patience, or for none, and in seconds.
 

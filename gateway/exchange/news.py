@@ -1,5 +1,7 @@
 """What the client of a call is told that ended early, in words of ours."""
 
+from typing import Final
+
 from gateway.core.ids import Provider, TraceId
 from gateway.core.outcome import (
     CapReached,
@@ -61,12 +63,53 @@ def _failed(
             )
 
 
-def error_answer(status: int, provider: Provider, trace: TraceId) -> Refused:
-    """Return what stands for a provider's own error that is not to be passed on."""
-    if status in {401, 402, 403}:
-        message = f"{provider} refused the gateway's own key or account (HTTP {status}). Ask an operator to check it."
-    elif status == 200:
-        message = f"{provider} reported an error and broke off (gateway id {trace})."
-    else:
-        message = f"{provider} answered HTTP {status} (gateway id {trace})."
-    return Refused(Code.UPSTREAM_ERROR, message)
+def is_ours(status: int) -> bool:
+    """Return whether an error is about the gateway's own key, account or address, and not the call."""
+    return status < 400 or status in _OUR_KEY
+
+
+def own_error(status: int, provider: Provider, trace: TraceId) -> Refused:
+    """Return what stands for an error about what is the gateway's own."""
+    if status < 400:
+        return Refused(
+            Code.UPSTREAM_ERROR, f"{provider} answered HTTP {status} (gateway id {trace})."
+        )
+    return Refused(
+        Code.UPSTREAM_ERROR,
+        f"{provider} refused the gateway's own key or account (HTTP {status}). Ask an operator to "
+        "check it.",
+    )
+
+
+def broken_off(provider: Provider, trace: TraceId) -> Refused:
+    """Return what stands for an error event that is not to be passed on."""
+    return Refused(
+        Code.UPSTREAM_ERROR, f"{provider} reported an error and broke off (gateway id {trace})."
+    )
+
+
+def error_answer(status: int, provider: Provider, trace: TraceId, wait_s: int | None) -> Refused:
+    """Return what stands for a provider's own error that is not to be passed on, of the same kind.
+
+    An SDK tries again what its client can't mend by itself, and nothing else. `wait_s` is for how long
+    the provider asks to wait.
+    """
+    message = f"{provider} answered HTTP {status} (gateway id {trace})"
+    match status:
+        case 404:
+            return Refused(Code.MODEL_NOT_FOUND, f"{message}: it may not have this model.")
+        case 413:
+            return Refused(Code.BODY_TOO_LARGE, f"{message}: the request is too large for it.")
+        case 429:
+            text = f"{message}: it is asked too often."
+            return Refused(Code.RATE_LIMITED, text, retry_after_s=wait_s)
+        case _ if status < 500 and status not in _PASSING:
+            text = f"{message}: something in the request is wrong. What it says is not passed on."
+            return Refused(Code.INVALID_REQUEST, text)
+        case _:
+            return Refused(Code.UPSTREAM_ERROR, f"{message}.", retry_after_s=wait_s)
+
+
+_OUR_KEY: Final = frozenset({401, 402, 403})
+_PASSING: Final = frozenset({408, 409, 425})
+"""Errors of below 500 that may be over when the same is sent again; SDKs do (openai 3.57)."""

@@ -33,7 +33,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.refusal import Refused
 from gateway.errors import UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
-from gateway.exchange import advice, news
+from gateway.exchange import advice, heads, news, quoting
 from gateway.exchange.cutting import Cuttable
 from gateway.exchange.ports import Client, Response, Upstream
 from gateway.exchange.switchboard import Running, Switchboard
@@ -51,27 +51,6 @@ MOST_ERROR_BYTES: Final = 256 * 1024
 _TELL_S: Final = 1.0
 """How long a cut stream's client may take to accept the news before its connection is closed."""
 _DRAIN_S: Final = 0.5
-_KEPT: Final = frozenset(
-    {
-        b"content-type",
-        b"openai-processing-ms",
-        b"openai-version",
-        b"request-id",
-        b"retry-after",
-        b"retry-after-ms",
-        b"x-amzn-errortype",
-        b"x-amzn-requestid",
-        b"x-request-id",
-        b"x-should-retry",
-    }
-)
-_KEPT_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-amzn-bedrock-")
-_JSON: Final = frozenset({b"application/json", b"application/x-amz-json-1.1"})
-"""The media types of an error answer; the second is AWS's."""
-_QUOTE: Final = 24
-"""An error answer that shares so many bytes with the request is taken to quote its text."""
-_MOST_COMPARED: Final = 1 << 28
-"""Bytes of the answer times bytes of the request: 70 ms of the event loop for the worst of texts."""
 
 
 class Withheld(msgspec.Struct, frozen=True):
@@ -229,7 +208,7 @@ async def _pass(owned: Owned, response: Response, client: Client) -> Ending:
     if owned.when_answered is not None:
         owned.when_answered()
     is_asked = owned.wanted.asked.stream
-    streams = is_asked and _media_type(response.headers) == owned.wanted.stream_type
+    streams = is_asked and heads.media_type(response.headers) == owned.wanted.stream_type
     owned.meter.answered(streams=streams)
     if streams:
         return await _pass_stream(owned, response, client)
@@ -289,7 +268,7 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
         data = passed[0] if len(passed) == 1 else b"".join(passed)
         if owned.status is None:
             if owned.withholds and owned.meter.is_broken:
-                owned.withheld = Withheld(200, _stream_headers(response), data)
+                owned.withheld = Withheld(200, heads.of_stream(response.headers), data)
                 return is_within
             await _start(owned, response, client)
         await client.send(data, more=True)
@@ -299,22 +278,18 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
 def _unquoted(owned: Owned, piece: Piece) -> bytes:
     """Return a piece to pass on: an error event that quotes what it must not becomes one of ours."""
     is_error = owned.meter.is_broken and Broken() in piece.events
-    if is_error and owned.reader is not None and _quotes(piece.relay, owned):
-        return owned.reader.cut(_provider_error(owned, 200))
+    if (
+        is_error
+        and owned.reader is not None
+        and (quoting.names_any(piece.relay, owned.secrets) or _quotes(piece.relay, owned))
+    ):
+        return owned.reader.cut(news.broken_off(owned.target.provider, owned.trace))
     return piece.relay
 
 
 async def _start(owned: Owned, response: Response, client: Client) -> None:
     owned.status = 200
-    await client.start(200, [*_stream_headers(response), *owned.told(owned)])
-
-
-def _stream_headers(response: Response) -> Headers:
-    return [
-        *_kept(response.headers),
-        (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),
-    ]
+    await client.start(200, [*heads.of_stream(response.headers), *owned.told(owned)])
 
 
 async def _pass_whole(owned: Owned, response: Response, client: Client) -> Ending:
@@ -332,7 +307,7 @@ async def _pass_whole(owned: Owned, response: Response, client: Client) -> Endin
     if owned.wanted.asked.stream:
         return ProviderLost()  # an answer, but not one that the client could read
     owned.end(Completed())
-    await _send(owned, client, 200, [*_kept(response.headers), *owned.told(owned)], body)
+    await _send(owned, client, 200, [*heads.kept(response.headers), *owned.told(owned)], body)
     return Completed()
 
 
@@ -342,13 +317,15 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
     owned.upstream_ended_at = owned.monotonic()
     status = response.status
     owned.error_headers = response.headers
-    is_ours = status < 400 or status in {401, 402, 403}
-    is_json = _media_type(response.headers) in _JSON
+    names_key = body is not None and quoting.names_any(body, owned.secrets)
+    is_json = heads.is_json(response.headers)
     owned.end(ProviderError(status))
-    if is_ours or not body or not is_json or _quotes(body, owned):
+    if names_key or news.is_ours(status):
+        error = _in_place(owned, news.own_error(status, owned.target.provider, owned.trace))
+    elif not body or not is_json or _quotes(body, owned):
         error = _in_place(owned, _provider_error(owned, status))
     else:
-        error = Withheld(status, _kept(advice.capped(response.headers)), body)
+        error = Withheld(status, heads.kept(advice.capped(response.headers)), body)
     if owned.may_fall_back:
         owned.withheld = error
     else:
@@ -363,17 +340,14 @@ def _in_place(owned: Owned, refused: Refused) -> Withheld:
 
 
 def _provider_error(owned: Owned, status: int) -> Refused:
-    return news.error_answer(status, owned.target.provider, owned.trace)
+    wait_s = advice.wait_s(owned.error_headers)
+    return news.error_answer(status, owned.target.provider, owned.trace, wait_s)
 
 
 def _quotes(body: bytes, owned: Owned) -> bool:
-    """Return whether an error answer quotes our key, or a long piece of the request's own text."""
-    if any(secret in body for secret in owned.secrets):
-        return True
-    sent = b"".join(bytes(raw) for name, raw in owned.wanted.fields.items() if name != "model")
-    if len(sent) > MOST_ERROR_BYTES or len(sent) * len(body) > _MOST_COMPARED:
-        return True  # too long to look for: a message of ours is the safe answer
-    return any(body[at : at + _QUOTE] in sent for at in range(0, len(body) - _QUOTE, _QUOTE // 3))
+    """Return whether an error quotes the request's own text."""
+    fields = owned.wanted.fields.items()
+    return quoting.quotes(body, [bytes(raw) for name, raw in fields if name != "model"])
 
 
 def _news(owned: Owned) -> Refused | None:
@@ -406,14 +380,3 @@ async def _read(response: Response, most: int) -> bytes | None:
             return None
         parts.append(data)
     return b"".join(parts)
-
-
-def _media_type(headers: Headers) -> bytes:
-    value = next((value for name, value in headers if name == b"content-type"), b"")
-    return value.partition(b";")[0].strip().lower()
-
-
-def _kept(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [
-        (name, value) for name, value in headers if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    ]

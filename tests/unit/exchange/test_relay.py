@@ -278,7 +278,8 @@ async def test_an_error_answer_costs_nothing_and_passes_unless_it_is_about_our_k
     async with world.running():
         client = await world.call()
     assert client.status == status
-    named = world.trace.id if status == 502 else None
+    named = world.trace.id if client.header("x-request-id") else None
+    assert named is not None or status != 502
     assert (client.header("x-request-id"), client.header("request-id")) == (named, named)
     assert KEY.encode() not in client.received
     assert world.trace.cost_nusd == 0
@@ -291,8 +292,40 @@ async def test_an_error_answer_that_quotes_the_prompt_is_replaced():
     world = World(whole(body, 400))
     async with world.running():
         client = await world.call(messages=[{"role": "user", "content": secret}])
-    assert client.status == 502
+    assert client.status == 400
     assert secret.encode() not in client.received
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, 400),
+        (404, 404),
+        (408, 502),
+        (409, 502),
+        (413, 413),
+        (422, 400),
+        (429, 429),
+        (503, 502),
+    ],
+)
+async def test_what_stands_for_an_error_is_of_its_kind(status: int, told: int):
+    headers = [(b"content-type", b"text/html"), (b"retry-after", b"7")]
+    world = World(FakeResponse(status, headers, [b"<html>"]))
+    async with world.running():
+        client = await world.call()
+    assert client.status == told
+    assert client.header("retry-after") == ("7" if told in {429, 502} else None)
+    assert world.trace.status == told
+    assert world.trace.cost_nusd == 0
+
+
+async def test_a_long_request_keeps_the_kind_of_its_error():
+    world = World(whole(b'{"error":{"message":"context_length_exceeded"}}', 400))
+    async with world.running():
+        client = await world.call(messages=[{"role": "user", "content": "x" * 300_000}])
+    assert client.status == 400
+    assert b"context_length" not in client.received
 
 
 async def test_an_error_inside_a_successful_answer_is_a_real_error():
