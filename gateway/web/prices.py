@@ -21,12 +21,11 @@ from gateway.web.pricing import Source
 from gateway.web.problems import CONFLICT, Problem, invalid, not_found
 from gateway.web.routing import API, Described, Sender, route
 from gateway.web.services import Services, services_of
-from gateway.web.shapes import Page, Paging, Query, answer
+from gateway.web.shapes import Digest, Page, Paging, Query, answer
 
 PACKAGE: Final = "package"
 """The id of the list that came with the release."""
 _SHOWN_DIGITS: Final = 8
-_DIGITS: Final = r"^[0-9a-f]{64}\Z"
 
 Days = Annotated[int, Meta(ge=0, le=3650)]
 ModelText = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -99,7 +98,7 @@ class UpdateQuery(Query, frozen=True, kw_only=True):
     """
 
     published_on: date
-    sha256: Annotated[str, Meta(pattern=_DIGITS)] | None = None
+    sha256: Digest | None = None
     force: bool = False
     dry_run: bool = False
 

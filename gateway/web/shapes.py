@@ -23,6 +23,7 @@ _AMOUNT: Final = r"^[0-9]{1,10}(\.[0-9]{1,9})?\Z"
 _MODEL: Final = f"^(?:{forms.MODEL.pattern})\\Z"
 _LIFE: Final = r"^[1-9][0-9]{0,5}[mhd]\Z"
 _LABEL: Final = "="
+_DIGEST: Final = r"^[0-9a-f]{64}\Z"
 
 FORMS: Final[Mapping[str, str]] = {
     _NAME: "It is not 1 to 128 of A-Za-z0-9._:-",
@@ -30,12 +31,14 @@ FORMS: Final[Mapping[str, str]] = {
     _MODEL: "It is not provider/model, such as openai/gpt-5-mini",
     _LIFE: "It is not a duration such as 30m, 12h or 30d",
     _LABEL: "It is not name=value",
+    _DIGEST: "It is not 64 hexadecimal digits in lower case",
 }
 """What a text is not that has not the form of a pattern."""
 
 Name = Annotated[str, Meta(pattern=_NAME)]
 Model = Annotated[str, Meta(pattern=_MODEL)]
 Life = Annotated[str, Meta(pattern=_LIFE)]
+Digest = Annotated[str, Meta(pattern=_DIGEST)]
 Labelled = Annotated[str, Meta(max_length=129, pattern=_LABEL)]
 Sentence = Annotated[str, Meta(min_length=1, max_length=200)]
 Label = Annotated[str, Meta(min_length=1, max_length=64)]

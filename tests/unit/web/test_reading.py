@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from gateway.web import reading
 from gateway.web.problems import Problem
-from gateway.web.shapes import FORMS, Body, Dollars, Labelled, Labels, Life, Model, Name
+from gateway.web.shapes import FORMS, Body, Digest, Dollars, Labelled, Labels, Life, Model, Name
 
 
 class Order(Body, frozen=True, kw_only=True):
@@ -116,6 +116,7 @@ class Formed(Body, frozen=True, kw_only=True):
     models: list[Model] | None = None
     expires: Life | None = None
     label: Labelled | None = None
+    digest: Digest | None = None
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,7 @@ class Formed(Body, frozen=True, kw_only=True):
         (b'{"cap_usd": 1.5}', "cap_usd", "in quotes"),
         (b'{"models": ["gpt-5"]}', "models[0]", "provider/model"),
         (b'{"expires": "1y"}', "expires", "30d"),
+        (b'{"digest": "e0364c43"}', "digest", "64 hexadecimal digits"),
         (b'{"label": "a"}', "label", "name=value"),
     ],
 )
