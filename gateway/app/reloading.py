@@ -41,22 +41,22 @@ async def watch(
             stamp, today = _stamp(file), clock.utc().date()
             if is_asked or stamp != seen:
                 seen = stamp
-                current = _reloaded(parts, current, file, environ, clock)
+                current = await _reloaded(parts, current, file, environ, clock)
                 is_capped = False
             if not is_capped:
                 is_capped = await _is_capped(parts, current, clock)
             if today != priced_on:
                 priced_on = today
-                parts.reconfigure(current, today)
+                await parts.reconfigure(current, today)
 
 
-def _reloaded(
+async def _reloaded(
     parts: Parts, current: Config, file: Path | None, environ: Mapping[str, str], clock: SystemClock
 ) -> Config:
     """Put the file's configuration in force and return it, or the present one if it can't be used."""
     try:
         fresh = _loaded(current, file, environ)
-        parts.reconfigure(fresh, clock.utc().date())
+        await parts.reconfigure(fresh, clock.utc().date())
     except ConfigurationInvalid as error:
         parts.telemetry.configuration_refused(str(error))
         return current

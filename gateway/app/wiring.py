@@ -5,6 +5,7 @@ from datetime import date
 from functools import partial
 from random import SystemRandom
 
+import anyio
 import msgspec
 
 from gateway import __version__
@@ -109,9 +110,19 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     trace_days: Callable[[], int]
     """How many days traces are kept."""
 
-    def reconfigure(self, config: Config, today: date) -> None:
-        """Put a new configuration in force, but for what takes a restart."""
-        self.pipeline.standing = standing.standing(config, today, self.settings.listed)
+    async def reconfigure(self, config: Config, today: date) -> None:
+        """Put a new configuration in force, but for what takes a restart.
+
+        Its price book is made in a thread, by the list of prices that is in force when it is done.
+        Raises ConfigurationInvalid.
+        """
+        while True:
+            listed = self.settings.listed
+            make = partial(standing.standing, config, today, listed)
+            made = await anyio.to_thread.run_sync(make)
+            if self.settings.listed is listed:
+                break
+        self.pipeline.standing = made
         self.board.apply(standing.limits(config, self.board.limits))
         self.settings.config = config
         self.providers.stock_places = standing.stock_places(config)
