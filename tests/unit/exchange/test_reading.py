@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
+import msgspec
 import pytest
 from anyio import to_process
 
@@ -67,6 +68,53 @@ async def note_gaps(gaps: list[float]) -> None:
         now = time.perf_counter()
         gaps.append(now - last)
         last = now
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": "a"}] * 6000},
+        {"messages": [], "tools": [{}] * 60_000},
+        {"messages": [], "metadata": {f"k{number}": 1 for number in range(15_000)}},
+        {"messages": [], "logit_bias": [1] * 100_000},
+    ],
+    ids=["messages", "objects", "members", "numbers"],
+)
+async def test_a_smaller_body_of_many_parts_is_read_elsewhere_too(
+    fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
+):
+    read_elsewhere = []
+
+    async def run(read: Callable[[], object], **_: object) -> object:
+        read_elsewhere.append(read)
+        return read()
+
+    monkeypatch.setattr(to_process, "run_sync", run)
+    sent = msgspec.json.encode({"model": "m", **fields})
+    assert len(sent) < MOST_AT_ONCE
+    assert await BodyReader().read(DIALECT, CHAT, sent) == DIALECT.read(CHAT, sent)
+    assert len(read_elsewhere) == 1
+
+
+async def test_what_an_agent_sends_is_read_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Forty tools and a hundred turns of code: a process would only make its call later."""
+
+    async def refused(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(to_process, "run_sync", refused)
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(8)}}
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema}}
+    code = "def f(a: int) -> int:\n    return a + 1\n" * 30
+    sent = json.dumps(
+        {
+            "model": "m",
+            "messages": [{"role": "user", "content": code}] * 100,
+            "tools": [tool] * 40,
+        }
+    ).encode()
+    assert len(sent) > 100_000
+    assert isinstance(await BodyReader().read(DIALECT, CHAT, sent), Wanted)
 
 
 async def test_a_machine_that_gives_no_process_reads_at_once(monkeypatch: pytest.MonkeyPatch):
