@@ -15,6 +15,8 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 """What RFC 3986 (3.3) lets be in a path: nothing else can be sent as the target of a request."""
 
+_VERSIONS: Final = frozenset({"v1", "v1alpha", "v1beta"})
+
 
 class Place(msgspec.Struct, frozen=True):
     """A base URL's parts. `path` is percent-encoded and has no last slash; it may be empty."""
@@ -45,6 +47,21 @@ def place(provider: Provider, base_url: str) -> Place:
     if not base_url.isascii() or not base_url.isprintable() or " " in base_url:
         raise _unusable(provider)
     return Place(url.scheme, url.hostname or "", port or _PORTS[url.scheme], url.path.rstrip("/"))
+
+
+def unversioned(provider: Provider, base_url: str) -> Place:
+    """Return the parts of a base URL that ends before its API's version, as the vendor's SDK has it.
+
+    Raises:
+        ConfigurationInvalid: as `place`, or it ends in a version, which each call has anyway.
+    """
+    found = place(provider, base_url)
+    last = found.path.rpartition("/")[2]
+    if last in _VERSIONS:
+        raise ConfigurationInvalid(
+            f"The base URL of provider {provider} ends in a version; write it without /{last}."
+        )
+    return found
 
 
 def _unusable(provider: Provider) -> ConfigurationInvalid:

@@ -4,7 +4,7 @@ from typing import Final
 
 from gateway.core.ids import Provider
 from gateway.providers.adapter import Headers, PreparedRequest, Wanted
-from gateway.providers.places import place
+from gateway.providers.places import unversioned
 
 _VERSION: Final = b"anthropic-version"
 _OLDEST_VERSION: Final = b"2023-06-01"
@@ -22,10 +22,10 @@ class AnthropicHost:
         """Take a base URL apart, which ends before the API's own version.
 
         Raises:
-            ConfigurationInvalid: it can't be used.
+            ConfigurationInvalid: it can't be used, or ends in a version.
         """
         self.provider = provider
-        self._place = place(provider, base_url)
+        self._place = unversioned(provider, base_url)
 
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers

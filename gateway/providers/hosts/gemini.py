@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from gateway.core.ids import Provider
 from gateway.providers.adapter import Headers, PreparedRequest, Wanted
-from gateway.providers.places import place
+from gateway.providers.places import unversioned
 
 _VERSION: Final = "v1beta"
 """Where the client's path names none. The newest fields are only there."""
@@ -22,10 +22,10 @@ class GeminiHost:
         """Take a base URL apart.
 
         Raises:
-            ConfigurationInvalid: it can't be used.
+            ConfigurationInvalid: it can't be used, or ends in a version.
         """
         self.provider = provider
-        self._place = place(provider, base_url)
+        self._place = unversioned(provider, base_url)
 
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers

@@ -76,3 +76,9 @@ def test_the_clients_version_and_betas_go_on_unchanged():
 def test_an_unusable_base_url_is_refused():
     with pytest.raises(ConfigurationInvalid, match="anthropic"):
         AnthropicHost(NAME, "ftp://x")
+
+
+@pytest.mark.parametrize("base_url", ["https://api.anthropic.com/v1", "http://h/anthropic/v1/"])
+def test_a_base_url_with_a_version_is_refused_at_the_start(base_url: str):
+    with pytest.raises(ConfigurationInvalid, match=r"ends in a version; write it without /v1\."):
+        AnthropicHost(NAME, base_url)

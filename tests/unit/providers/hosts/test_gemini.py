@@ -85,3 +85,9 @@ def test_a_base_url_may_have_a_path_and_a_port():
 def test_an_unusable_base_url_is_refused():
     with pytest.raises(ConfigurationInvalid):
         GeminiHost(Provider("google"), "http://x/?key=secret")
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_a_base_url_with_a_version_is_refused_at_the_start(version: str):
+    with pytest.raises(ConfigurationInvalid, match=f"write it without /{version}"):
+        GeminiHost(Provider("google"), f"https://generativelanguage.googleapis.com/{version}")
