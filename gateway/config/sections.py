@@ -145,8 +145,9 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
         str,
         written_as(forms.BASE_URL),
         Meta(
-            description="Where its API is, with its version (…/v1); a last slash is dropped. "
-            "sandbox: is the built-in provider, which costs nothing."
+            description="Where its API is: of the dialect openai with its version (…/v1), of the "
+            "others without; a last slash is dropped. sandbox: is the built-in provider, which "
+            "costs nothing."
         ),
     ]
     key: Annotated[
