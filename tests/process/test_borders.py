@@ -1,14 +1,24 @@
 """What crosses the gateway and what does not, in every form of every API: keys, tokens and headers."""
 
+import json
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
 import httpx
 import pytest
+from botocore.eventstream import EventStreamBuffer
 
 from tests.process import spoken, standins
-from tests.process.bedrock_provider import EVENTS, Answer, BedrockProvider, chunk, event, exception
+from tests.process.bedrock_provider import (
+    EVENTS,
+    HOLD,
+    Answer,
+    BedrockProvider,
+    chunk,
+    event,
+    exception,
+)
 from tests.process.gateway_process import Gateway
 from tests.process.observing import running
 from tests.process.spoken import CLAUDE, FORMS, Form
@@ -197,6 +207,53 @@ def test_an_error_event_does_not_bring_the_key_or_the_prompt(
         assert KEY.encode() not in whole
         assert prompt.encode() not in whole
         assert b"reported an error" in whole
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.streams], ids=NAMES)
+def test_a_stream_that_is_killed_ends_with_one_error_of_its_api_and_not_as_if_complete(
+    gateway: Gateway, scripted: Scripted, bedrock: BedrockProvider, form: Form
+) -> None:
+    scripted.script("model", ending="hang", ending_after=2)
+    bedrock.answers[CLAUDE] = Answer([*begun(form), HOLD], 200, EVENTS)
+    run = "killed-" + form.name.replace(" ", "-")
+    headers = {"authorization": f"Bearer {gateway.client_token}", "x-gateway-run": run}
+    asked = {"json": form.body("hello"), "headers": headers, "timeout": 30}
+    received = b""
+    with httpx.stream("POST", gateway.url + form.path, **asked) as answer:
+        assert answer.status_code == 200
+        for data in answer.iter_raw():
+            if not received:
+                order = {"scope": "run", "id": run, "reason": "a test"}
+                gateway.admin("POST", "/kill", json=order).raise_for_status()
+            received += data
+    errors = [error for error in map(error_in, events_of(form, received)) if error is not None]
+    (error,) = errors
+    assert error_in(events_of(form, received)[-1]) == error
+    assert "kill switch" in error
+    for end in (b"[DONE]", b"message_stop", b"response.completed", b"messageStop", b"STOP"):
+        assert end not in received
+
+
+def events_of(form: Form, received: bytes) -> list[Any]:
+    """Return what a stream's events say, as the API's own readers find it."""
+    if form.is_bedrock:
+        buffer = EventStreamBuffer()
+        buffer.add_data(received)
+        return [frame.to_response_dict() for frame in buffer]
+    if form.name == "gemini array":
+        found: list[Any] = json.loads(received)
+        return found
+    events = received.decode().replace("\r\n", "\n").removesuffix("\n\n").split("\n\n")
+    return [json.loads(event.partition("data: ")[2]) for event in events]
+
+
+def error_in(event: dict[str, Any]) -> str | None:
+    """Return the message of an error, where the event is one as its API has it."""
+    if "status_code" in event:  # as botocore has a frame
+        is_error = event["headers"].get(":exception-type") == "validationException"
+        return str(json.loads(event["body"])["message"]) if is_error else None
+    error = event.get("error")
+    return None if error is None else str(error["message"])
 
 
 @pytest.mark.parametrize(
