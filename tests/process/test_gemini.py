@@ -204,7 +204,8 @@ USAGES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
             "cachedContentTokenCount": 10,
             "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 10}],
         },
-        {"input": 30, "cached_input": 10, "audio_input": 60, "output": 20},
+        # Cached audio has no price of its own here, so it costs as audio does.
+        {"input": 30, "audio_input": 70, "output": 20},
     ),
     "speech": (
         {"candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 20}]},
