@@ -93,6 +93,8 @@ class Owned(msgspec.Struct, eq=False, kw_only=True):
     block: Cuttable | None = None
     reader: StreamReader | None = None
     """What reads the stream, once the provider began one."""
+    is_told: bool = False
+    """Whether a stream's client got an error of ours for the provider's own: nothing may follow it."""
     ending: Ending | None = None
     status: int | None = None
     answered_at: float | None = None
@@ -171,7 +173,8 @@ class Relay:
             elif refused is not None and owned.status is None:
                 await _refuse(owned, client, refused)
             elif refused is not None and owned.reader is not None:
-                await client.send(owned.reader.cut(refused), more=False)
+                news_of_it = b"" if owned.is_told else owned.reader.cut(refused)
+                await client.send(news_of_it, more=False)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
         try:
@@ -262,7 +265,7 @@ async def _relay(owned: Owned, pieces: Iterable[Piece], response: Response, clie
             is_within = owned.meter.feed(event) and is_within
         if not is_within:
             break
-        if piece.relay:
+        if piece.relay and not owned.is_told:
             passed.append(_unquoted(owned, piece))
     if passed:
         data = passed[0] if len(passed) == 1 else b"".join(passed)
@@ -283,6 +286,7 @@ def _unquoted(owned: Owned, piece: Piece) -> bytes:
         and owned.reader is not None
         and (quoting.names_any(piece.relay, owned.secrets) or _quotes(piece.relay, owned))
     ):
+        owned.is_told = True
         return owned.reader.cut(news.broken_off(owned.target.provider, owned.trace))
     return piece.relay
 

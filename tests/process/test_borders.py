@@ -207,6 +207,7 @@ def test_an_error_event_does_not_bring_the_key_or_the_prompt(
         assert KEY.encode() not in whole
         assert prompt.encode() not in whole
         assert b"reported an error" in whole
+        assert "reported an error" in str(error_in(events_of(form, answer.content)[-1]))
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form.streams], ids=NAMES)

@@ -346,6 +346,22 @@ async def test_an_error_event_of_the_provider_passes_and_ends_the_stream():
     assert world.trace.cost_basis is Basis.METERED
 
 
+@pytest.mark.parametrize("is_one_read", [True, False])
+@pytest.mark.parametrize("last", [DONE, chunk("word " * 2000)])
+async def test_nothing_follows_an_error_of_ours_in_the_place_of_the_providers(
+    last: bytes, is_one_read: bool
+):
+    """Not what would end the stream as if it were complete, nor a second error."""
+    error = b'data: {"error":{"message":"bad key %s"}}\n\n' % KEY.encode()
+    sent = [chunk("one"), error, chunk("two"), last]
+    world = World(stream(b"".join(sent)) if is_one_read else stream(*sent))
+    async with world.running():
+        client = await world.call(stream=True, max_tokens=50)
+    assert client.received.startswith(chunk("one") + b'data: {"error":')
+    assert client.received.count(b"data: ") == 2
+    assert KEY.encode() not in client.received
+
+
 @pytest.mark.parametrize("body", [b"", b"not json", b"[1]"])
 async def test_a_success_that_is_no_answer_is_an_error_and_is_charged(body: bytes):
     world = World(FakeResponse(200, JSON, [body] if body else []))
