@@ -27,6 +27,8 @@ PRICE = {"input": "1", "output": "10", "hidden_reasoning": False}
 """US dollars per million tokens."""
 WRONG_KEY = "sk-wrong-key-that-must-not-be-seen"
 CIRCUIT = {"failures": 3, "cool_down": "1s"}
+PATIENT = {"failures": 3, "cool_down": "3s"}
+"""For tests that make several calls while a circuit is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,8 @@ def module_gateway(
     providers: Mapping[str, dict[str, object]] = {
         "dying": provider(first),
         "usual": provider(first, circuit={}),
-        "a": provider(first),
-        "b": provider(second),
+        "a": provider(first, circuit=PATIENT),
+        "b": provider(second, circuit=PATIENT),
         "gone": provider(first, base_url="http://127.0.0.1:1/v1"),
         "patient": provider(first, retries=2),
         "keyed": provider(first, **keys),
