@@ -155,6 +155,12 @@ def _read(status: int, content: bytes, url: str) -> Answer:
 
 
 def _reason(error: httpx.HTTPError, url: str) -> str:
+    distrust = _distrust(error)
+    if distrust is not None:
+        return (
+            f"the certificate of {url} is not trusted here ({distrust.verify_message}): "
+            "see SSL_CERT_FILE, or set GATEWAY_URL and GATEWAY_TOKEN to an address that it names"
+        )
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return f"no gateway answers at {url}: see that it runs, or set GATEWAY_URL"
@@ -162,6 +168,13 @@ def _reason(error: httpx.HTTPError, url: str) -> str:
             return f"the gateway at {url} did not answer within {ANSWER_S:.0f} s"
         case _:
             return f"the connection to {url} failed ({type(error).__name__})"
+
+
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Return why a certificate was refused, where that is what lies under a failure."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__
+    return error
 
 
 def _no_gateway(url: str) -> str:
