@@ -41,7 +41,7 @@ class Refused(msgspec.Struct, frozen=True):
 
     `param` names the request's field at fault, where there is one; `budget` and `left_nusd` name the
     budget that is short (`"run"`, `"workspace month"`) and what was left of it. `is_final`: the same
-    call would be refused again, however long its client waits.
+    call would be refused again, however long its client waits. `call` is its trace, where it is known.
     """
 
     code: Code
@@ -51,3 +51,4 @@ class Refused(msgspec.Struct, frozen=True):
     left_nusd: int | None = None
     retry_after_s: int | None = None
     is_final: bool = False
+    call: str | None = None

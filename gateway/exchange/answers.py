@@ -56,7 +56,7 @@ async def send_json(progress: Progress, body: bytes) -> None:
 
 async def send_refusal(progress: Progress, refused: Refused, allow: bytes | None = None) -> None:
     """Answer with a refusal in the caller's dialect; `allow` is the method that its path takes."""
-    answer = progress.call.dialect.refusal(refused)
+    answer = progress.call.dialect.refusal(news.of_call(refused, progress.trace))
     pairs = [
         *answer.headers,
         (b"x-gateway-trace", progress.trace.encode()),

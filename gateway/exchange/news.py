@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import structs
+
 from gateway.core.ids import Provider, TraceId
 from gateway.core.outcome import (
     CapReached,
@@ -16,6 +18,11 @@ from gateway.core.outcome import (
 from gateway.core.refusal import Code, Refused
 from gateway.exchange.switchboard import STOPPING
 from gateway.providers.adapter import Headers
+
+
+def of_call(refused: Refused, trace: TraceId) -> Refused:
+    """Return a refusal that names its call, for the dialects that have a place for that in a body."""
+    return structs.replace(refused, call=trace)
 
 
 def named(trace: TraceId) -> Headers:

@@ -173,7 +173,9 @@ class Relay:
             elif refused is not None and owned.status is None:
                 await _refuse(owned, client, refused)
             elif refused is not None and owned.reader is not None:
-                news_of_it = b"" if owned.is_told else owned.reader.cut(refused)
+                news_of_it = (
+                    b"" if owned.is_told else owned.reader.cut(news.of_call(refused, owned.trace))
+                )
                 await client.send(news_of_it, more=False)
 
     async def _exchange(self, owned: Owned, request: PreparedRequest, client: Client) -> Ending:
@@ -287,7 +289,8 @@ def _unquoted(owned: Owned, piece: Piece) -> bytes:
         and (quoting.names_any(piece.relay, owned.secrets) or _quotes(piece.relay, owned))
     ):
         owned.is_told = True
-        return owned.reader.cut(news.broken_off(owned.target.provider, owned.trace))
+        refused = news.broken_off(owned.target.provider, owned.trace)
+        return owned.reader.cut(news.of_call(refused, owned.trace))
     return piece.relay
 
 
@@ -339,7 +342,7 @@ async def _pass_error(owned: Owned, response: Response, client: Client) -> Endin
 
 def _in_place(owned: Owned, refused: Refused) -> Withheld:
     """Return a refusal as the answer that the client gets in the place of the provider's."""
-    answer = owned.dialect.refusal(refused)
+    answer = owned.dialect.refusal(news.of_call(refused, owned.trace))
     return Withheld(answer.status, [*answer.headers, *news.named(owned.trace)], answer.body)
 
 

@@ -231,6 +231,9 @@ def test_a_stream_that_is_killed_ends_with_one_error_of_its_api_and_not_as_if_co
     (error,) = errors
     assert error_in(events_of(form, received)[-1]) == error
     assert "kill switch" in error
+    if form.name == "messages streamed":
+        last = events_of(form, received)[-1]
+        assert last["request_id"] == answer.headers["x-gateway-trace"]
     for end in (b"[DONE]", b"message_stop", b"response.completed", b"messageStop", b"STOP"):
         assert end not in received
 

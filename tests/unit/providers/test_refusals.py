@@ -75,7 +75,7 @@ def body(dialect: Dialect, code: Code) -> object:
     match dialect.name:
         case "anthropic":
             error = {"type": anthropic, "message": MESSAGE, "details": {"error_code": code.value}}
-            return {"type": "error", "error": error}
+            return {"type": "error", "error": error, "request_id": "gw_01"}
         case "gemini":
             info = {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -111,7 +111,7 @@ def headers(dialect: Dialect, code: Code) -> dict[bytes, bytes]:
 @pytest.mark.parametrize("code", Code)
 @pytest.mark.parametrize("dialect", SPOKEN.values(), ids=SPOKEN)
 def test_a_refusal_is_what_the_api_calls_it(dialect: Dialect, code: Code):
-    answer = dialect.refusal(Refused(code, MESSAGE, param="model"))
+    answer = dialect.refusal(Refused(code, MESSAGE, param="model", call="gw_01"))
     assert answer.status == STATUS[code]
     assert answer.body == msgspec.json.encode(body(dialect, code))
     assert dict(answer.headers) == headers(dialect, code)

@@ -2,7 +2,7 @@
 
 Anthropic's SDKs choose the exception by status; of a stream's `error` event they make an `APIStatusError`
 with the stream's own status (anthropic 2.13, `_streaming.py`). `error.details.error_code` is what
-they show as the error's code. Which call it was is in the headers alone.
+they show as the error's code.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,10 @@ class _Error(msgspec.Struct, frozen=True):
     details: _Details
 
 
-class _Failed(msgspec.Struct, frozen=True):
+class _Failed(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     error: _Error
+    request_id: str | None = None
 
 
 def refusal(refused: Refused) -> Answer:
@@ -53,7 +54,7 @@ def cut(refused: Refused) -> bytes:
 def _body(refused: Refused) -> bytes:
     kind = _type(STATUS[refused.code])
     error = _Error(kind, refused.message, _Details(refused.code.value))
-    return _WRITER.encode(_Failed("error", error))
+    return _WRITER.encode(_Failed("error", error, refused.call))
 
 
 def _type(status: int) -> str:
