@@ -173,7 +173,7 @@ def _reason(error: httpx.HTTPError, url: str) -> str:
 def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     """Return why a certificate was refused, where that is what lies under a failure."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return error
 
 

@@ -24,7 +24,7 @@ def test_a_certificate_that_is_not_trusted_is_no_gateway_that_is_away():
     refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
     refused.verify_message = "IP address mismatch"
     between = OSError()
-    between.__cause__ = refused
+    between.__context__ = refused  # as httpcore has it
     for failure in (refused, between):
         reason = said(failure)
         assert "not trusted here (IP address mismatch)" in reason
