@@ -158,7 +158,7 @@ def _reason(error: httpx.HTTPError, url: str) -> str:
     distrust = _distrust(error)
     if distrust is not None:
         return (
-            f"the certificate of {url} is not trusted here ({distrust.verify_message}): "
+            f"the certificate of {url} is not trusted here ({distrust.verify_message.rstrip('.')}): "
             "see SSL_CERT_FILE, or set GATEWAY_URL and GATEWAY_TOKEN to an address that it names"
         )
     match error:

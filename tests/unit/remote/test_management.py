@@ -22,7 +22,7 @@ def said(failure: Exception) -> str:
 
 def test_a_certificate_that_is_not_trusted_is_no_gateway_that_is_away():
     refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    refused.verify_message = "IP address mismatch"
+    refused.verify_message = "IP address mismatch."
     between = OSError()
     between.__context__ = refused  # as httpcore has it
     for failure in (refused, between):
