@@ -1,5 +1,6 @@
 """Does an error answer quote what nobody but its sender may see: our key, or the request's own text?"""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,8 +12,12 @@ _MOST_COMPARED: Final = 1 << 28
 
 
 def names_any(answer: bytes, secrets: Sequence[bytes]) -> bool:
-    """Return whether an answer has one of some secrets in it."""
-    return any(secret in answer for secret in secrets)
+    """Return whether an answer has one of some secrets in it, with or without JSON's escapes.
+
+    Some write `/` as two characters and `=` as six, and a Bedrock API key may have both.
+    """
+    plain = _ESCAPE.sub(_unescaped, answer) if b"\\" in answer else answer
+    return any(secret in answer or secret in plain for secret in secrets)
 
 
 def quotes(answer: bytes, sent: Sequence[bytes]) -> bool:
@@ -25,3 +30,11 @@ def quotes(answer: bytes, sent: Sequence[bytes]) -> bool:
         return True
     starts = range(0, len(answer) - _LEAST_BYTES, _LEAST_BYTES // 3)
     return any(answer[at : at + _LEAST_BYTES] in text for at in starts)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """Return the ASCII character that an escape stands for."""
+    return bytes([int(found[1], 16)]) if found[1] else found[2]
+
+
+_ESCAPE: Final = re.compile(rb'\\(?:u00([0-7][0-9a-fA-F])|([/"\\]))')
