@@ -68,7 +68,12 @@ class Prompted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Thinking(msgspec.Struct, frozen=True, gc=False):
-    """The model began to think, and what it thinks may not be shown."""
+    """The model began to think, and what it thinks may not be shown.
+
+    Where not `begins`, it did not think before what it shows now, and would have announced it.
+    """
+
+    begins: bool = True
 
 
 class Served(msgspec.Struct, frozen=True, gc=False):

@@ -140,8 +140,8 @@ class Meter:
                 self._is_usage_last = True
             case Prompted(usage):
                 self._prompted = usage
-            case Thinking():
-                self._may_think = True
+            case Thinking(begins):
+                self._may_think = begins
             case Served(name, tier):
                 self._tier = tier or self._tier
                 self._served = self._sibling(name) if name is not None else None

@@ -50,15 +50,15 @@ RESPONSES: Final = Names(
 def read(values: Values, names: Names, *, makes_output: bool) -> Usage | None:
     """Return a usage object's figures; None where they are not to be trusted at all.
 
-    Input and output must be there (an embedding has only an input) and every figure a whole number
-    from 0 to 10^9. Details that are no counts, or more than their whole, are not credited.
+    Input and output must be there (an embedding has only an input), no output is made of no input, and
+    every figure is a whole number from 0 to 10^9. Details that are no counts, or more than their whole, are not credited.
     """
     heard = _count(values, names.heard)
     spoken = _count(values, names.spoken)
     total = _count(values, "total_tokens")
     if heard is None or spoken is None or total is None:
         return None
-    if values.get(names.heard) is None:
+    if values.get(names.heard) is None or (makes_output and not heard and spoken):
         return None
     if makes_output and values.get(names.spoken) is None:
         return None

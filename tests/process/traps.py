@@ -245,7 +245,9 @@ def errors() -> Iterator[Trap]:
         yield Trap(name, script, Refused(is_free=True), ALL, BOTH)
     quoted = {"status": 400, "body": {"error": {"message": f"not allowed: {LONG}"}}}
     for api, asked in _LONG_PROMPTS.items():
-        yield Trap("prompt-in-error", quoted, Refused(is_free=True, status=400), (api,), BOTH, asked)
+        yield Trap(
+            "prompt-in-error", quoted, Refused(is_free=True, status=400), (api,), BOTH, asked
+        )
     no_answers: dict[str, Json] = {
         "no-content": {"status": 204, "raw": ""},
         "accepted": {"status": 202, "body": {"id": "later"}},

@@ -7,7 +7,16 @@ from hypothesis import given, strategies as st
 from msgspec import structs
 
 from gateway.core.calls import Asked
-from gateway.core.events import Broken, Delta, Event, Finished, Served, Usage
+from gateway.core.events import (
+    Broken,
+    Delta,
+    Event,
+    Finished,
+    Prompted,
+    Served,
+    Thinking,
+    Usage,
+)
 from gateway.core.ids import ModelName, Provider
 from gateway.core.meter import Bound, CountTokens, Meter
 from gateway.core.money import NanoDollars
@@ -376,3 +385,51 @@ def test_fees_are_owed_beside_the_tokens():
     assert billed(None, believes=False, usage=structs.replace(USAGE, fees_nusd=7)) == ours + 7
     unsure = structs.replace(USAGE, certain=False)
     assert cost(MODEL, structs.replace(unsure, fees_nusd=7), None) == 7 + cost(MODEL, unsure, None)
+
+
+OPENED = Usage(input=7, output=0, cached=3)
+
+
+@pytest.mark.parametrize("ending", CUTS)
+def test_a_stream_whose_input_is_known_owes_it_exactly_and_what_it_showed(ending: Ending):
+    metered = meter(model=THINKER)
+    metered.sent()
+    metered.answered(streams=True)
+    for event in (Prompted(OPENED), Thinking(begins=False), Delta("one two three")):
+        metered.feed(event)
+    owed = metered.owed(ending)
+    assert (owed.basis, owed.input_tokens, owed.cached_tokens) == (Basis.METERED, 10, 3)
+    assert owed.amount == cost(MODEL, structs.replace(OPENED, output=owed.output_tokens), None)
+    assert owed.output_tokens == 4
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [Prompted(OPENED)],
+        [Prompted(OPENED), Thinking()],
+        [Prompted(OPENED), Thinking(begins=False), Delta("one"), Thinking()],
+    ],
+)
+def test_a_thinker_owes_its_bound_where_it_may_have_thought_unseen(events: list[Event]):
+    metered = meter(model=THINKER)
+    metered.sent()
+    metered.answered(streams=True)
+    for event in events:
+        metered.feed(event)
+    owed = metered.owed(ClientGone())
+    assert (owed.basis, owed.amount) == (Basis.BOUND, bound())
+
+
+def test_a_request_that_rules_thinking_out_owes_what_was_shown():
+    metered = meter(model=THINKER, asked=structs.replace(ASKED, thinks=False))
+    metered.sent()
+    metered.answered(streams=True)
+    metered.feed(Delta("one two three"))
+    assert metered.owed(ClientGone()).basis is Basis.METERED
+
+
+def test_a_free_call_owes_nothing_however_it_ends():
+    metered = meter(asked=structs.replace(ASKED, is_free=True))
+    metered.sent()
+    assert all(metered.owed(ending).amount == 0 for ending in (*CUTS, Completed()))

@@ -25,6 +25,6 @@ def test_only_what_may_pass_is_sent_again(code: Code):
 @pytest.mark.parametrize(
     ("asked", "wait"), [(0, b"1"), (7, b"7"), (86_400, b"%d" % MOST_RETRY_AFTER_S)]
 )
-@pytest.mark.parametrize("code", [*LATER, Code.UPSTREAM_ERROR])
+@pytest.mark.parametrize("code", [*sorted(LATER), Code.UPSTREAM_ERROR])
 def test_when_it_is_known_how_long_that_takes_it_is_said(code: Code, asked: int, wait: bytes):
     assert told(Refused(code, "No.", retry_after_s=asked))[b"retry-after"] == wait

@@ -63,6 +63,8 @@ def read(values: Values, asked: Asked) -> Usage | None:
     if len(figures) < len(found):
         return None
     counts = _Counts(*figures)
+    if not counts.prompt and (counts.candidates or counts.thoughts):
+        return None  # no output is made of no input
     return _account(counts, _heard(values, counts, asked), _spoken(values, counts, asked))
 
 

@@ -77,7 +77,8 @@ def read(path: Path, body: Body) -> Wanted | Refused:
         schema_bytes=_schema_bytes(body, tools),
         hides_input=_hides_input(values, tools),
         tier=tiers.asked(values),
-        thinks=bool(thinking) and thinking.get("type") != "disabled",
+        # Claudes from 5 on think unasked (platform.claude.com, "What's new in Claude Opus 5").
+        thinks=thinking.get("type") != "disabled",
     )
     return Wanted(path=path, asked=asked, fields=body.members)
 

@@ -40,6 +40,8 @@ class MessagesStream:
         self._framing = EventFraming()
         self._counts = Counts()
         self._has_thought = False
+        self._has_begun = False
+        """Whether a block has, so that thought before it would have been announced."""
         self._is_over = False
         self._is_broken = False
         self._has_stopped = False
@@ -126,8 +128,11 @@ class MessagesStream:
     def _produced(self, told: Told) -> Iterator[Event]:
         for part in (told.content_block, told.delta):
             if answers.thinks(part) and not self._has_thought:
-                self._has_thought = True
+                self._has_thought = self._has_begun = True
                 yield Thinking()
+            elif part is told.content_block is not None and not self._has_begun:
+                self._has_begun = True
+                yield Thinking(begins=False)
             produced = answers.text(part)
             if produced:
                 yield Delta(produced)

@@ -80,7 +80,7 @@ class _Answer(msgspec.Struct, frozen=True):
     token_ms: int
 
     def usage(self) -> dict[str, int]:
-        prompt = sum(tokens(_text(message)) for message in self.asked.messages)
+        prompt = max(1, sum(tokens(_text(message)) for message in self.asked.messages))
         completion = self.spoken.tokens * self.choices
         return {
             "prompt_tokens": prompt,

@@ -287,3 +287,14 @@ def test_a_field_in_another_case_is_refused_as_some_hosts_heed_it(name: str):
     found = refused(**{name: 100_000})
     assert (found.code, found.param) == (Code.INVALID_REQUEST, name.casefold())
     assert isinstance(read(**{f"x-{name}": 1, "userTier": 1}), Wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [('{"a": 1, "b" : {"c":2}}', 3), ("{}", 0), ("", 0), (None, 0), (5, 0)],
+)
+def test_arguments_of_earlier_calls_count_as_two_messages_each(arguments: object, count: int):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    found = read(messages=[{"role": "assistant", "tool_calls": [call, 7, {"function": None}]}])
+    assert isinstance(found, Wanted)
+    assert found.asked.messages == 1 + 2 * count

@@ -61,7 +61,7 @@ def test_a_plain_request_is_read():
     assert (asked.model, asked.stream, asked.output_tokens) == ("claude-opus-5", False, 100)
     assert (asked.choices, asked.prompts, asked.messages, asked.tools) == (1, 1, 1, 0)
     assert not asked.hides_input
-    assert not asked.thinks
+    assert asked.thinks
     assert asked.makes_output
     assert asked.tier is None
     assert asked.text_bytes > len("Hello")
@@ -136,7 +136,7 @@ def test_a_body_that_two_readers_may_understand_differently_is_refused(body: byt
 @pytest.mark.parametrize(
     ("thinking", "least", "thinks"),
     [
-        (None, 1, False),
+        (None, 1, True),
         ({"type": "disabled"}, 1, False),
         ({"type": "adaptive"}, 1, True),
         ({"type": "enabled", "budget_tokens": 60}, 61, True),

@@ -100,12 +100,27 @@ def test_a_plain_stream_is_passed_on_and_heard():
     assert heard(found) == [
         Served("claude-opus-5", "default"),
         Prompted(HEARD),
+        Thinking(begins=False),
         Delta("Hel"),
         Delta("lo"),
         TOLD,
         Finished(),
     ]
     assert len(found) == len(PLAIN)
+
+
+def test_thinking_is_told_once_and_so_is_that_there_was_none_at_first():
+    thought = block(type="thinking", thinking="", signature="")
+    spoken = block(type="text", text="")
+
+    def told(*values: dict) -> list[Thinking]:
+        found = heard(pieces(b"".join(map(event, [start(), *values])), ends=False))
+        return [each for each in found if isinstance(each, Thinking)]
+
+    assert told() == []
+    assert told(spoken, spoken) == [Thinking(begins=False)]
+    assert told(thought, spoken, thought) == [Thinking()]
+    assert told(spoken, thought, spoken) == [Thinking(begins=False), Thinking()]
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])
@@ -137,7 +152,7 @@ def test_every_kind_of_output_is_heard_and_nothing_else():
         "[0:0-0]",
         '"sum"',
     ]
-    assert len(heard(found)) == 4
+    assert len(heard(found)) == 5
     assert relayed(found) == b"".join(map(event, values))
 
 
