@@ -22,7 +22,7 @@ NPM = PATH="$(NODE_BIN):$$PATH" "$(NODE_BIN)/node" "$(NODE_BIN)/../lib/node_modu
 PROMTOOL := .tools/prometheus/usr/bin/promtool
 SUITES := check unit store process faults-short
 # Tests that mostly wait: modules side by side, each module in one process.
-PARALLEL := -n 3 --dist loadfile
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # What the fault suites do is decided by it: make faults SEED=7
 SEED ?= 1
 MEASURES := machine kill_spread crowd outage round_trips history

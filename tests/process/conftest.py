@@ -17,6 +17,20 @@ PROVIDER_KEY = "sk-provider-key-of-the-scripted-stand-in"
 GatewayFactory = Callable[..., Gateway]
 
 
+SLOWEST_FIRST = ("test_workers", "test_alerts", "test_routing", "test_rate_limits", "test_traps")
+"""Modules that would otherwise be begun last, and be waited for by all others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: a module is run by one process."""
+
+    def turn(item: pytest.Item) -> int:
+        name = item.path.stem
+        return SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def llmock_standin() -> Iterator[Standin]:
     """llmock (PyPI), shared by the session; it has no state that a test could spoil."""

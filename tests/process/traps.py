@@ -134,7 +134,7 @@ def ends() -> Iterator[Trap]:
         unsaid = {"ending": ending, "ending_after": -1}
         yield Trap(f"{ending}-unanswered", unsaid, Refused(is_free=False), ALL, BOTH)
         yield Trap(f"{ending}-halfway", {"ending": ending}, Refused(is_free=False), ALL, WHOLE)
-    endless = {"ignore_max_tokens": True, "text": None, "tokens": 400, "chunk_after": 0.0005}
+    endless = {"ignore_max_tokens": True, "text": None, "tokens": 4000, "chunk_after": 0.0005}
     yield Trap("endless", endless, Cut("cap_reached"), ALL)
     yield Trap("error-midway", {"ending": "error_event"}, Broken(), ALL)
     error_alone = {"ending": "error_event", "ending_after": -1}
