@@ -39,9 +39,8 @@ class MessagesStream:
         self._fields = fields
         self._framing = EventFraming()
         self._counts = Counts()
-        self._has_thought = False
-        self._has_begun = False
-        """Whether a block has, so that thought before it would have been announced."""
+        self._thinks: bool | None = None
+        """Whether it was told to think; None before the first block, which would announce it."""
         self._is_over = False
         self._is_broken = False
         self._has_stopped = False
@@ -95,7 +94,7 @@ class MessagesStream:
         is_error = frame.event == _ERROR
         if told is None:
             return self._unread(frame.data, is_error=is_error)
-        is_new = not self._has_thought and answers.thinks(told.delta)
+        is_new = not self._thinks and answers.thinks(told.delta)
         if told.type == "content_block_delta" and not is_error and not is_new:
             produced = answers.text(told.delta)
             return (Delta(produced),) if produced else _OPAQUE
@@ -126,16 +125,21 @@ class MessagesStream:
             yield Finished()
 
     def _produced(self, told: Told) -> Iterator[Event]:
+        yield from self._thought(told)
         for part in (told.content_block, told.delta):
-            if answers.thinks(part) and not self._has_thought:
-                self._has_thought = self._has_begun = True
-                yield Thinking()
-            elif part is told.content_block is not None and not self._has_begun:
-                self._has_begun = True
-                yield Thinking(begins=False)
             produced = answers.text(part)
             if produced:
                 yield Delta(produced)
+
+    def _thought(self, told: Told) -> Iterator[Event]:
+        """Tell once that the model thinks, and of a first block that is no thought, that it did not."""
+        if answers.thinks(told.content_block) or answers.thinks(told.delta):
+            if not self._thinks:
+                self._thinks = True
+                yield Thinking()
+        elif told.content_block is not None and self._thinks is None:
+            self._thinks = False
+            yield Thinking(begins=False)
 
     def _opened(self, message: Message, document: bytes) -> Iterator[Event]:
         served = answers.served(message, self._fields)
