@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.core.refusal import Code, Refused
+from gateway.providers import strict_json
+from gateway.providers.strict_json import Body
 
 Values = Mapping[str, Any]
 
@@ -56,6 +58,19 @@ _READ: Final = OVERRIDES | {
 def invalid(param: str | None, message: str) -> Refused:
     """Return the refusal of a request that is wrong in itself."""
     return Refused(Code.INVALID_REQUEST, message, param=param)
+
+
+def read_object(body: bytes) -> Body | Refused:
+    """Return a request's body, read strictly, or the refusal of one that can't be."""
+    found = strict_json.read(body)
+    if isinstance(found, strict_json.Malformed):
+        return invalid(None, f"The body can't be used: {found.reason}.")
+    return found
+
+
+def no_such_body() -> Refused:
+    """Return the refusal of a body that was sent to an endpoint which takes none of this dialect."""
+    return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
 
 
 def unbounded(param: str, why: str) -> Refused:

@@ -9,8 +9,7 @@ from typing import Final
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
-from gateway.core.refusal import Code, Refused
-from gateway.providers import strict_json
+from gateway.core.refusal import Refused
 from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
 from gateway.providers.dialects.bedrock import (
     converse_answers,
@@ -24,7 +23,7 @@ from gateway.providers.dialects.bedrock import (
     rewrite,
 )
 from gateway.providers.dialects.bedrock.streams import BedrockStream, ChunkEvents, ConverseEvents
-from gateway.providers.fields import invalid
+from gateway.providers.fields import no_such_body, read_object
 
 _PASSED: Final = frozenset({b"user-agent", headers.TIER, headers.LATENCY})
 """None that names a client, a key or a place, or would be billed unseen."""
@@ -38,9 +37,9 @@ class Bedrock:
 
     def read(self, path: Path, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
-        found = strict_json.read(body)
-        if isinstance(found, strict_json.Malformed):
-            return invalid(None, f"The body can't be used: {found.reason}.")
+        found = read_object(body)
+        if isinstance(found, Refused):
+            return found
         match path.endpoint:
             case Endpoint.CONVERSE | Endpoint.CONVERSE_STREAM:
                 return converse_request.read(path, found)
@@ -49,7 +48,7 @@ class Bedrock:
             case Endpoint.COUNT_TOKENS:
                 return counting.read(path, found)
             case _:
-                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+                return no_such_body()
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
-from gateway.core.refusal import Code, Refused
-from gateway.providers import openai_refusals as refusals, strict_json
+from gateway.core.refusal import Refused
+from gateway.providers import openai_refusals as refusals
 from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
 from gateway.providers.dialects.chat_completions import (
     answers,
@@ -20,7 +20,7 @@ from gateway.providers.dialects.chat_completions import (
     rewrite,
 )
 from gateway.providers.dialects.chat_completions.streams import ChatStream
-from gateway.providers.fields import invalid
+from gateway.providers.fields import no_such_body, read_object
 
 _PASSED: Final = frozenset({b"user-agent", b"openai-beta", b"idempotency-key"})
 """None that names a client, a key or a place."""
@@ -37,9 +37,9 @@ class ChatCompletions:
 
     def read(self, path: Path, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
-        found = strict_json.read(body)
-        if isinstance(found, strict_json.Malformed):
-            return invalid(None, f"The body can't be used: {found.reason}.")
+        found = read_object(body)
+        if isinstance(found, Refused):
+            return found
         match path.endpoint:
             case Endpoint.CHAT_COMPLETIONS:
                 return request.read(path, found)
@@ -48,7 +48,7 @@ class ChatCompletions:
             case Endpoint.EMBEDDINGS:
                 return embeddings.read(path, found)
             case _:
-                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+                return no_such_body()
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""

@@ -9,8 +9,7 @@ from typing import Final
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
-from gateway.core.refusal import Code, Refused
-from gateway.providers import strict_json
+from gateway.core.refusal import Refused
 from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, StreamReader, Wanted
 from gateway.providers.dialects.generate_content import (
     answers,
@@ -20,7 +19,7 @@ from gateway.providers.dialects.generate_content import (
     rewrite,
 )
 from gateway.providers.dialects.generate_content.streams import ElementStream, EventStream
-from gateway.providers.fields import invalid
+from gateway.providers.fields import no_such_body, read_object
 
 _PASSED: Final = frozenset({b"user-agent", b"x-goog-api-client"})
 """None that names a client, a key or a place."""
@@ -34,9 +33,9 @@ class GenerateContent:
 
     def read(self, path: Path, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
-        found = strict_json.read(body)
-        if isinstance(found, strict_json.Malformed):
-            return invalid(None, f"The body can't be used: {found.reason}.")
+        found = read_object(body)
+        if isinstance(found, Refused):
+            return found
         match path.endpoint:
             case Endpoint.GENERATE_CONTENT | Endpoint.STREAM_GENERATE_CONTENT:
                 return request.read(path, found)
@@ -45,7 +44,7 @@ class GenerateContent:
             case Endpoint.COUNT_TOKENS:
                 return embeddings.read_count(path, found)
             case _:
-                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+                return no_such_body()
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""

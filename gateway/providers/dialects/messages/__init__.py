@@ -9,12 +9,11 @@ from typing import Final
 
 from gateway.core.events import Event
 from gateway.core.pricing import Model
-from gateway.core.refusal import Code, Refused
-from gateway.providers import strict_json
+from gateway.core.refusal import Refused
 from gateway.providers.adapter import Answer, Change, Endpoint, Headers, Path, Wanted
 from gateway.providers.dialects.messages import listing, refusals, request, rewrite, wholes
 from gateway.providers.dialects.messages.streams import MessagesStream
-from gateway.providers.fields import invalid
+from gateway.providers.fields import no_such_body, read_object
 
 _PASSED: Final = frozenset(
     {b"user-agent", b"anthropic-version", b"anthropic-beta", b"idempotency-key"}
@@ -31,16 +30,16 @@ class Messages:
 
     def read(self, path: Path, body: bytes) -> Wanted | Refused:
         """Return what a body asks for, or why it is refused."""
-        found = strict_json.read(body)
-        if isinstance(found, strict_json.Malformed):
-            return invalid(None, f"The body can't be used: {found.reason}.")
+        found = read_object(body)
+        if isinstance(found, Refused):
+            return found
         match path.endpoint:
             case Endpoint.MESSAGES:
                 return request.read(path, found)
             case Endpoint.MESSAGES_COUNT_TOKENS:
                 return request.read_count(path, found)
             case _:
-                return Refused(Code.ENDPOINT_NOT_METERED, "This endpoint takes no such body.")
+                return no_such_body()
 
     def write(self, wanted: Wanted, change: Change) -> bytes:
         """Return the body to send."""
