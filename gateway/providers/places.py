@@ -1,4 +1,4 @@
-"""Where a provider is, taken from its configured base URL once, at start."""
+"""Where a provider is, taken from its configured base URL once, at start; and requests to it."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,9 @@ import msgspec
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
+from gateway.providers.adapter import Headers, PreparedRequest, Signing, Wanted
 
+_JSON: Final = b"application/json"
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
@@ -25,6 +27,36 @@ class Place(msgspec.Struct, frozen=True):
     host: str
     port: int
     path: str
+
+    def post(
+        self,
+        wanted: Wanted,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        signing: Signing | None = None,
+    ) -> PreparedRequest:
+        """Return the request of a call; `target` follows the base URL, `headers` our own.
+
+        The answer is asked for uncompressed, since it is read along. `host` and `content-length` are
+        the HTTP client's to add.
+        """
+        accepted = wanted.stream_type if wanted.asked.stream else _JSON
+        ours = [
+            (b"content-type", _JSON),
+            (b"accept", accepted),
+            (b"accept-encoding", b"identity"),
+        ]
+        return PreparedRequest(
+            method=b"POST",
+            scheme=self.scheme,
+            host=self.host,
+            port=self.port,
+            target=f"{self.path}{target}".encode(),
+            headers=[*ours, *headers],
+            body=body,
+            signing=signing,
+        )
 
 
 def place(provider: Provider, base_url: str) -> Place:

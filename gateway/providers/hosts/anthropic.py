@@ -30,29 +30,12 @@ class AnthropicHost:
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request of a call, of the version that the client speaks.
-
-        The answer is asked for uncompressed, since it is read along. `host` and `content-length`
-        are the HTTP client's to add.
-        """
+        """Return the request of a call, of the version that the client speaks."""
         del model  # the body names it
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream" if wanted.asked.stream else b"application/json"),
-            (b"accept-encoding", b"identity"),
-            *passed,
-        ]
+        headers = list(passed)
         if all(name != _VERSION for name, _ in passed):
             headers.append((_VERSION, _OLDEST_VERSION))
         if key is not None:
             headers.append((b"x-api-key", key.encode()))
         query = "?beta=true" if wanted.path.is_beta else ""
-        return PreparedRequest(
-            method=b"POST",
-            scheme=self._place.scheme,
-            host=self._place.host,
-            port=self._place.port,
-            target=f"{self._place.path}/v1/{wanted.endpoint}{query}".encode(),
-            headers=headers,
-            body=body,
-        )
+        return self._place.post(wanted, f"/v1/{wanted.endpoint}{query}", headers, body)

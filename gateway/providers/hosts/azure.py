@@ -42,24 +42,11 @@ class AzureHost:
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request of a call. The answer is asked for uncompressed, as it is read along."""
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream" if wanted.asked.stream else b"application/json"),
-            (b"accept-encoding", b"identity"),
-            *passed,
-        ]
+        """Return the request of a call."""
+        headers = list(passed)
         if key is not None:
             headers.append((b"api-key", key.encode()))
-        return PreparedRequest(
-            method=b"POST",
-            scheme=self._place.scheme,
-            host=self._place.host,
-            port=self._place.port,
-            target=f"{self._place.path}{_API}/{_target(wanted, model)}".encode(),
-            headers=headers,
-            body=body,
-        )
+        return self._place.post(wanted, f"{_API}/{_target(wanted, model)}", headers, body)
 
 
 def _target(wanted: Wanted, deployment: str) -> str:

@@ -22,7 +22,6 @@ _REGION: Final = re.compile(
 )
 _OPERATIONS: Final = {Endpoint.COUNT_TOKENS: "count-tokens"}
 """What Bedrock calls a call that has another API's name here."""
-_STREAM: Final = b"application/vnd.amazon.eventstream"
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -54,32 +53,13 @@ class BedrockHost:
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request of a call.
-
-        The answer is asked for uncompressed, since it is read along. `host` and `content-length`
-        are the HTTP client's to add, and the signature whoever has credentials.
-        """
-        accepted = _STREAM if wanted.asked.stream else b"application/json"
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", accepted),
-            (b"accept-encoding", b"identity"),
-            *passed,
-        ]
+        """Return the request of a call, to be signed by whoever has credentials."""
+        headers = list(passed)
         if key is not None and self._signing is None:
             headers.append((b"authorization", b"Bearer " + key.encode()))
         operation = _OPERATIONS.get(wanted.endpoint, wanted.endpoint.value)
-        target = f"{self._place.path}/model/{quote(model, safe='')}/{operation}"
-        return PreparedRequest(
-            method=b"POST",
-            scheme=self._place.scheme,
-            host=self._place.host,
-            port=self._place.port,
-            target=target.encode(),
-            headers=headers,
-            body=body,
-            signing=self._signing,
-        )
+        target = f"/model/{quote(model, safe='')}/{operation}"
+        return self._place.post(wanted, target, headers, body, self._signing)
 
 
 def _region(provider: Provider, host: str) -> str:

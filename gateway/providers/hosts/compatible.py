@@ -38,27 +38,9 @@ class CompatibleHost:
     def request(
         self, wanted: Wanted, body: bytes, *, model: str, key: str | None, passed: Headers
     ) -> PreparedRequest:
-        """Return the request of a call.
-
-        The answer is asked for uncompressed, since it is read along. `host` and `content-length`
-        are the HTTP client's to add.
-        """
+        """Return the request of a call."""
         del model  # the body names it
-        streams = wanted.asked.stream
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream" if streams else b"application/json"),
-            (b"accept-encoding", b"identity"),
-            *passed,
-        ]
+        headers = list(passed)
         if key is not None:
             headers.append((b"authorization", b"Bearer " + key.encode()))
-        return PreparedRequest(
-            method=b"POST",
-            scheme=self._place.scheme,
-            host=self._place.host,
-            port=self._place.port,
-            target=f"{self._place.path}/{wanted.endpoint}".encode(),
-            headers=headers,
-            body=body,
-        )
+        return self._place.post(wanted, f"/{wanted.endpoint}", headers, body)

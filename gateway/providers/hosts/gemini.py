@@ -32,27 +32,13 @@ class GeminiHost:
     ) -> PreparedRequest:
         """Return the request of a call, in the API's version that the client speaks.
 
-        Of the client's query only what makes a stream of events is sent, by ourselves. The answer is
-        asked for uncompressed, since it is read along.
+        Of the client's query only what makes a stream of events is sent, by ourselves.
         """
-        is_events = wanted.asked.stream and not wanted.path.is_array
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", wanted.stream_type if wanted.asked.stream else b"application/json"),
-            (b"accept-encoding", b"identity"),
-            *passed,
-        ]
+        headers = list(passed)
         if key is not None:
             headers.append((b"x-goog-api-key", key.encode()))
         version = wanted.path.version or _VERSION
         method = f"{quote(model, safe='')}:{wanted.endpoint}"
+        is_events = wanted.asked.stream and not wanted.path.is_array
         query = "?alt=sse" if is_events else ""
-        return PreparedRequest(
-            method=b"POST",
-            scheme=self._place.scheme,
-            host=self._place.host,
-            port=self._place.port,
-            target=f"{self._place.path}/{version}/models/{method}{query}".encode(),
-            headers=headers,
-            body=body,
-        )
+        return self._place.post(wanted, f"/{version}/models/{method}{query}", headers, body)

@@ -1,10 +1,12 @@
 """Bedrock's requests: where they go, what they carry, and for what they are to be signed."""
 
 import pytest
+from msgspec import structs
 
 from gateway.core.ids import Provider
 from gateway.errors import ConfigurationInvalid
 from gateway.providers.adapter import Endpoint, Headers, PreparedRequest, Signing
+from gateway.providers.eventstream import MEDIA_TYPE
 from gateway.providers.hosts.bedrock import Account, BedrockHost
 from tests.unit.providers.asking import wanted
 
@@ -22,7 +24,7 @@ def request(  # noqa: PLR0913  # a request, each part by name
     streams: bool = False,
     passed: Headers = (),
 ) -> PreparedRequest:
-    asked = wanted(endpoint, stream=streams)
+    asked = structs.replace(wanted(endpoint, stream=streams), stream_type=MEDIA_TYPE)
     host = BedrockHost(NAME, base_url, account)
     return host.request(asked, b"{}", model=model, key=key, passed=passed)
 
