@@ -166,13 +166,9 @@ def build(
     """Return the parts of a gateway on a database that is migrated."""
     mint = Mint(clock.unix_ms, clock.entropy)
     replica = ReplicaId(mint.id())
-    ttl_s = config.ledger.lease_ttl_ms / 1000
     now_standing = standing.standing(config, clock.utc().date(), chosen.listed)
     client = Http1Client(ssl_context=None, limits=PoolLimits(per_origin=CONNECTIONS))
     settings = Settings(config, chosen.listed)
-
-    def connected() -> dict[tuple[Provider, ConnectionState], int]:
-        return connections(client, standing.places(settings.config))
 
     def shut() -> dict[Provider, bool]:
         return {name: door.is_shut for name, door in pipeline.standing.doors.items()}
@@ -181,12 +177,11 @@ def build(
         __version__,
         now_standing.directory.book.models.keys(),
         journal,
-        upstream_connections=connected,
+        upstream_connections=partial(_connected, client, settings),
         open_circuits=shut,
     )
     board = Switchboard(standing.limits(config, Limits()))
-    terms = Terms(ttl_s, config.ledger.lease_share_ppm)
-    purse = Purse(tables.ledger, replica, clock, terms, telemetry)
+    purse = _purse(config, tables, replica, clock, telemetry)
     counter, pacing = TokenCounter(Tokenizers()), Pacing(clock)
     providers = _providers(config, client, clock)
     pipeline = Pipeline(
@@ -204,14 +199,7 @@ def build(
         reporter=telemetry,
         chance=SystemRandom().random,
     )
-    repricing = Repricing(
-        choices=tables.prices,
-        settings=settings,
-        pipeline=pipeline,
-        telemetry=telemetry,
-        today=lambda: clock.utc().date(),
-        seen=chosen.seq,
-    )
+    repricing = _repricing(tables, settings, pipeline, telemetry, clock, chosen)
     signals = Signals(
         replica=replica,
         database=database,
@@ -225,14 +213,11 @@ def build(
         purse=purse,
         witness=telemetry,
         now=clock.utc,
-        poll_s=ttl_s / 3,  # as often as a lease is renewed: only a lost notice waits so long
+        # As often as a lease is renewed: only a lost notice waits so long.
+        poll_s=config.ledger.lease_ttl_ms / 1000 / 3,
     )
 
-    def ready() -> tuple[bool, str]:
-        if pipeline.is_draining:
-            return False, "draining"
-        return (True, "ready") if purse.can_admit else (False, "ledger")
-
+    ready = partial(_ready, pipeline, purse)
     return Parts(
         replica=replica,
         stores=tables,
@@ -244,14 +229,62 @@ def build(
         signals=signals,
         providers=providers,
         settings=settings,
-        app=Dispatch(
-            Proxy(pipeline),
-            create(_services(config, tables, pipeline, telemetry, clock, repricing)),
-        ),
+        app=_app(config, tables, pipeline, telemetry, clock, repricing),
         ops=OpsApp(OwnHealth(telemetry.registry, ready)),
         ready=ready,
         today=partial(_today, pipeline, clock),
         trace_days=lambda: settings.config.privacy.trace_days,
+    )
+
+
+def _purse(
+    config: Config, tables: Stores, replica: ReplicaId, clock: SystemClock, telemetry: Telemetry
+) -> Purse:
+    ledger = config.ledger
+    terms = Terms(ledger.lease_ttl_ms / 1000, ledger.lease_share_ppm)
+    return Purse(tables.ledger, replica, clock, terms, telemetry)
+
+
+def _app(
+    config: Config,
+    tables: Stores,
+    pipeline: Pipeline,
+    telemetry: Telemetry,
+    clock: SystemClock,
+    repricing: Repricing,
+) -> Dispatch:
+    services = _services(config, tables, pipeline, telemetry, clock, repricing)
+    return Dispatch(Proxy(pipeline), create(services))
+
+
+def _connected(
+    client: Http1Client, settings: Settings
+) -> dict[tuple[Provider, ConnectionState], int]:
+    return connections(client, standing.places(settings.config))
+
+
+def _ready(pipeline: Pipeline, purse: Purse) -> tuple[bool, str]:
+    """Return whether calls can be admitted, and else why not."""
+    if pipeline.is_draining:
+        return False, "draining"
+    return (True, "ready") if purse.can_admit else (False, "ledger")
+
+
+def _repricing(
+    tables: Stores,
+    settings: Settings,
+    pipeline: Pipeline,
+    telemetry: Telemetry,
+    clock: SystemClock,
+    chosen: Chosen,
+) -> Repricing:
+    return Repricing(
+        choices=tables.prices,
+        settings=settings,
+        pipeline=pipeline,
+        telemetry=telemetry,
+        today=lambda: clock.utc().date(),
+        seen=chosen.seq,
     )
 
 
